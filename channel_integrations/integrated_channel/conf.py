@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""
+The only reader of Django's settings.
+
+Accessors never raise: a value of the wrong type or out of bounds is reported by a system check (``problems()``) and
+read as its default, so that a typing error in a settings file cannot stop a worker or a grade.
+"""
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Iterator
+
+from django.conf import settings
+from edx_toggles.toggles import SettingDictToggle
+
+from channel_integrations.integrated_channel.settings.common import (
+    DEFAULTS,
+    DELIVERY_TASK,
+    ENRICHMENT_QUEUE,
+    ENRICHMENT_TASK,
+)
+
+# .. toggle_name: FEATURES['ENABLE_WEBHOOK_LEARNING_TIME_ENRICHMENT']
+# .. toggle_implementation: SettingDictToggle
+# .. toggle_default: False
+# .. toggle_description: Look up in Snowflake how long the learner spent learning and add it to completion webhooks.
+# .. toggle_use_cases: open_edx
+# .. toggle_creation_date: 2026-11-24
+ENRICHMENT_FLAG = SettingDictToggle(
+    "FEATURES", "ENABLE_WEBHOOK_LEARNING_TIME_ENRICHMENT", default=False, module_name=__name__
+)
+
+#: how long a claimed row belongs to its claimer; above the hard limit of a task (120 s)
+ROW_LEASE = timedelta(seconds=180)
+
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}\Z")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A setting that cannot be used as it is: its name, what is wrong, what to type."""
+
+    setting: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A whole-number setting and its bounds, both inclusive."""
+
+    name: str
+    minimum: int
+    maximum: int
+    unit: str
+
+    def value(self) -> int:
+        given = getattr(settings, self.name, DEFAULTS[self.name])
+        return given if self._fits(given) else DEFAULTS[self.name]  # type: ignore[return-value]
+
+    def problems(self) -> Iterator[Problem]:
+        given = getattr(settings, self.name, DEFAULTS[self.name])
+        if not self._fits(given):
+            yield Problem(
+                self.name,
+                f"{self.name} must be a whole number of {self.unit} from {self.minimum} to {self.maximum}.",
+                f"Type for example {self.name} = {DEFAULTS[self.name]}. Until then {DEFAULTS[self.name]} is used.",
+            )
+
+    def _fits(self, given: Any) -> bool:
+        return isinstance(given, int) and not isinstance(given, bool) and self.minimum <= given <= self.maximum
+
+
+_CACHE = _Whole("CHANNEL_WEBHOOKS_LEARNING_TIME_CACHE_SECONDS", 0, 86_400, "seconds")
+_LOGIN = _Whole("CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS", 1, 30, "seconds")
+_QUERY = _Whole("CHANNEL_WEBHOOKS_SNOWFLAKE_QUERY_TIMEOUT_SECONDS", 1, 60, "seconds")
+_WAIT = _Whole("CHANNEL_WEBHOOKS_ENRICHMENT_WAIT_SECONDS", 1, 86_400, "seconds")
+_MAX_AGE = _Whole("CHANNEL_WEBHOOKS_MAX_PASS_AGE_DAYS", 1, 365, "days")
+_RETENTION = _Whole("CHANNEL_WEBHOOKS_RETENTION_DAYS", 1, 3650, "days")
+_WORKERS = _Whole("CHANNEL_WEBHOOKS_DELIVERY_WORKERS", 1, 64, "workers")
+_RECONCILE = _Whole("CHANNEL_WEBHOOKS_RECONCILE_DAYS", 1, 365, "days")
+_WHOLE_NUMBERS = (_CACHE, _LOGIN, _QUERY, _WAIT, _MAX_AGE, _RETENTION, _WORKERS, _RECONCILE)
+
+
+def enrichment_enabled() -> bool:
+    """Whether completions are looked up in Snowflake."""
+    return ENRICHMENT_FLAG.is_enabled()
+
+
+def learning_time_cache_seconds() -> int:
+    """Seconds that an answer is cached; 0 for none."""
+    return _CACHE.value()
+
+
+def snowflake_login_timeout() -> int:
+    """Seconds for one sign-in."""
+    return _LOGIN.value()
+
+
+def snowflake_query_timeout() -> int:
+    """Seconds for one statement."""
+    return _QUERY.value()
+
+
+def enrichment_wait() -> timedelta:
+    """How long a completion waits for its learning time at most."""
+    return timedelta(seconds=_WAIT.value())
+
+
+def max_pass_age() -> timedelta:
+    """Passes older than this make no webhook."""
+    return timedelta(days=_MAX_AGE.value())
+
+
+def delivery_workers() -> int:
+    """How many workers may deliver at once."""
+    return _WORKERS.value()
+
+
+def reconcile_window() -> timedelta:
+    """How far back the sweep compares with the LMS's grades."""
+    return timedelta(days=_RECONCILE.value())
+
+
+def grade_source() -> str | None:
+    """``app_label.Model`` of the LMS's persistent grades, or None where the comparison is off."""
+    given = getattr(settings, "CHANNEL_WEBHOOKS_GRADE_SOURCE", DEFAULTS["CHANNEL_WEBHOOKS_GRADE_SOURCE"])
+    return given if isinstance(given, str) and given else None
+
+
+def allow_private_addresses() -> bool:
+    """Whether endpoints may be http and on private addresses (development). Anything but True is no."""
+    return getattr(settings, "CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES", False) is True
+
+
+def snowflake_config() -> dict[str, Any]:
+    """SNOWFLAKE_CONFIG, or an empty dict where it is missing or no dict."""
+    given = getattr(settings, "SNOWFLAKE_CONFIG", None)
+    return dict(given) if isinstance(given, dict) else {}
+
+
+def learning_time_table() -> str:
+    """The validated, dotted name of the rollup."""
+    given = getattr(settings, "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE", None)
+    return given if _is_table_name(given) else DEFAULTS["CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE"]  # type: ignore
+
+
+def learning_time_columns() -> dict[str, str]:
+    """Validated column names under the keys user, course, customer and seconds."""
+    default: dict[str, str] = DEFAULTS["CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS"]  # type: ignore[assignment]
+    given = getattr(settings, "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS", None)
+    return {**default, **given} if _are_column_names(given) else dict(default)
+
+
+def celery_task_routes() -> dict[str, Any]:
+    """CELERY_TASK_ROUTES where it is a dict."""
+    routes = getattr(settings, "CELERY_TASK_ROUTES", None)
+    return routes if isinstance(routes, dict) else {}
+
+
+def explicit_queues() -> dict[str, Any]:
+    """The LMS's own routing table."""
+    queues = getattr(settings, "EXPLICIT_QUEUES", None)
+    return queues if isinstance(queues, dict) else {}
+
+
+def default_queue_of(task_name: str) -> str | None:
+    """The queue of one of our tasks where no route names one; None is the LMS's default queue."""
+    if task_name == ENRICHMENT_TASK:
+        return ENRICHMENT_QUEUE
+    queue = getattr(settings, "CHANNEL_WEBHOOKS_DELIVERY_QUEUE", None)
+    return queue if task_name == DELIVERY_TASK and isinstance(queue, str) and queue else None
+
+
+def problems() -> Iterator[Problem]:
+    """Every setting of the wrong type or out of bounds (Snowflake's sign-in is ``snowflake_sign_in``'s to judge)."""
+    for number in _WHOLE_NUMBERS:
+        yield from number.problems()
+    if not _is_table_name(getattr(settings, "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE", None)):
+        yield Problem(
+            "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE",
+            "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE must be one to three plain identifiers joined by dots.",
+            'Type for example CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE = "PROD.BUSINESS_INTELLIGENCE.LEARNING_TIME".',
+        )
+    if not _are_column_names(getattr(settings, "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS", None)):
+        yield Problem(
+            "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS",
+            "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS must map user, course, customer and seconds to plain identifiers.",
+            'Type for example CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"user": "USER_ID"}; the others keep their default.',
+        )
+    for name in ("CHANNEL_WEBHOOKS_DELIVERY_QUEUE", "CHANNEL_WEBHOOKS_GRADE_SOURCE"):
+        given = getattr(settings, name, None)
+        if given is not None and (not isinstance(given, str) or not given):
+            yield Problem(name, f"{name} must be a string or None.", f"Type for example {name} = {DEFAULTS[name]!r}.")
+    if not isinstance(getattr(settings, "CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES", False), bool):
+        yield Problem(
+            "CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES",
+            "CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES must be True or False.",
+            "Type CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES = False; anything but True is read as False.",
+        )
+    if _RETENTION.value() <= _MAX_AGE.value():
+        yield Problem(
+            "CHANNEL_WEBHOOKS_RETENTION_DAYS",
+            "CHANNEL_WEBHOOKS_RETENTION_DAYS must be longer than CHANNEL_WEBHOOKS_MAX_PASS_AGE_DAYS.",
+            "A purged row no longer keeps its pass from going out twice: type CHANNEL_WEBHOOKS_RETENTION_DAYS = "
+            f"{max(90, 2 * _MAX_AGE.value())}.",
+        )
+
+
+def _is_table_name(given: Any) -> bool:
+    return isinstance(given, str) and 1 <= len(parts := given.split(".")) <= 3 and all(map(IDENTIFIER.match, parts))
+
+
+def _are_column_names(given: Any) -> bool:
+    known = DEFAULTS["CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS"]
+    return (
+        isinstance(given, dict)
+        and set(given) <= set(known)  # type: ignore[call-overload]
+        and all(isinstance(name, str) and IDENTIFIER.match(name) for name in given.values())
+    )

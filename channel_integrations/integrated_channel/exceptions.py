@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""
+Every error this package raises.
+
+::
+
+    ChannelWebhookError
+    ├── MalformedEvent                 an event without the facts a webhook needs; nothing to retry
+    ├── WebhookNotOwed                 a condition for sending is no longer met; the row is cancelled with the reason
+    ├── NoWebhookConfigured            no endpoint serves the learner's region
+    ├── LearningTimeUnavailable        no learning time to be had; the webhook goes out without it
+    │   ├── SnowflakeNotConfigured     settings or package; stays so until somebody acts
+    │   ├── SnowflakeUnreachable       transient: login, network, timeout
+    │   ├── SnowflakeQueryFailed       the statement was refused: table, column, right
+    │   └── InvalidLearningTime        an answer that is no number of seconds
+    └── DeliveryFailed                 an attempt without an HTTP answer
+        ├── AddressRefused             the endpoint's name leads to an address that must not be dialled
+        ├── DeadlineExceeded           the attempt took longer than the endpoint is given
+        └── ConnectionFailed           name lookup, connect, TLS or the connection broke
+
+Decisions look at the class, never at the text.
+"""
+
+
+class ChannelWebhookError(Exception):
+    """The root of this package's errors."""
+
+
+class MalformedEvent(ChannelWebhookError):
+    """An event lacks a fact that a webhook needs."""
+
+
+class WebhookNotOwed(ChannelWebhookError):
+    """A condition for sending this webhook is not (or no longer) met; the text is the reason kept on the row."""
+
+
+class NoWebhookConfigured(ChannelWebhookError):
+    """No endpoint of the customer serves the learner's region."""
+
+
+class LearningTimeUnavailable(ChannelWebhookError):
+    """The learning time could not be looked up. Never cached; the webhook goes out without the number."""
+
+    #: short code kept on the row and in the logs
+    code = "error"
+
+
+class SnowflakeNotConfigured(LearningTimeUnavailable):
+    """The settings or the installed connector do not allow a lookup."""
+
+    code = "not_configured"
+
+
+class SnowflakeUnreachable(LearningTimeUnavailable):
+    """Login, network or timeout."""
+
+    code = "unreachable"
+
+
+class SnowflakeQueryFailed(LearningTimeUnavailable):
+    """Snowflake refused the statement."""
+
+    code = "query_failed"
+
+
+class InvalidLearningTime(LearningTimeUnavailable):
+    """The sum is negative, absurdly large or not a number."""
+
+    code = "invalid_value"
+
+
+class DeliveryFailed(ChannelWebhookError):
+    """An attempt got no HTTP answer."""
+
+    #: short code kept on the attempt
+    code = "failed"
+
+
+class AddressRefused(DeliveryFailed):
+    """The endpoint's URL or the address behind it must not be dialled."""
+
+    code = "address_refused"
+
+
+class DeadlineExceeded(DeliveryFailed):
+    """The attempt's time is used up."""
+
+    code = "timeout"
+
+
+class ConnectionFailed(DeliveryFailed):
+    """Name lookup, connect or TLS failed, or the connection broke."""
+
+    code = "connection"
