@@ -8,6 +8,7 @@ Every error this package raises.
     ├── MalformedEvent                 an event without the facts a webhook needs; nothing to retry
     ├── WebhookNotOwed                 a condition for sending is no longer met; the row is cancelled with the reason
     ├── NoWebhookConfigured            no endpoint serves the learner's region
+    ├── LeaseLost                      the claim has expired and somebody else may have the row: write nothing
     ├── LearningTimeUnavailable        no learning time to be had; the webhook goes out without it
     │   ├── SnowflakeNotConfigured     settings or package; stays so until somebody acts
     │   ├── SnowflakeUnreachable       transient: login, network, timeout
@@ -36,6 +37,10 @@ class WebhookNotOwed(ChannelWebhookError):
 
 class NoWebhookConfigured(ChannelWebhookError):
     """No endpoint of the customer serves the learner's region."""
+
+
+class LeaseLost(ChannelWebhookError):
+    """The claim on a row has expired and the row may have been claimed again."""
 
 
 class LearningTimeUnavailable(ChannelWebhookError):

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From a row to its learning time, or to the reason why there is none."""
+import logging
+import time
+from uuid import UUID
+
+from django.utils import timezone
+
+from channel_integrations.integrated_channel import conf
+from channel_integrations.integrated_channel.exceptions import LearningTimeUnavailable, WebhookNotOwed
+from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.services.recipients import require_owed
+from channel_integrations.integrated_channel.snowflake_client import SnowflakeLearningTimeClient
+
+logger = logging.getLogger(__name__)
+
+#: rows moved by one call of ``release_overdue``
+BATCH = 500
+
+
+def enrich(webhook_id: UUID) -> bool:
+    """
+    Look one webhook's learning time up and pass it on to delivery; True where it now waits for delivery.
+
+    False where somebody else has claimed it, it has moved on, or it is no longer owed.
+    """
+    now = timezone.now()
+    pk = WebhookTransmissionQueue.objects.filter(webhook_id=webhook_id).values_list("pk", flat=True).first()
+    webhook = pk and WebhookTransmissionQueue.objects.claim(pk, WebhookStatus.AWAITING_ENRICHMENT, now)
+    if not webhook:
+        return False
+    try:
+        require_owed(webhook)
+    except WebhookNotOwed as err:
+        webhook.mark_cancelled(str(err))
+        return False
+    if not conf.enrichment_enabled():
+        return webhook.mark_enriched(None, "flag_off")
+    return webhook.mark_enriched(*_look_up(webhook))
+
+
+def release_overdue() -> int:
+    """
+    Pass on without learning time what has waited too long, and everything once the flag is off; returns how many.
+
+    A row that a worker is looking up right now is leased, hence not due, and is left to that worker.
+    """
+    now = timezone.now()
+    overdue = WebhookTransmissionQueue.objects.due(WebhookStatus.AWAITING_ENRICHMENT, now)
+    outcome = "flag_off"
+    if conf.enrichment_enabled():
+        overdue, outcome = overdue.filter(enrich_by__lte=now), "overdue"
+    released = 0
+    for pk in list(overdue.values_list("pk", flat=True)[:BATCH]):
+        webhook = WebhookTransmissionQueue.objects.claim(pk, WebhookStatus.AWAITING_ENRICHMENT, now)
+        released += bool(webhook and webhook.mark_enriched(None, outcome))
+    return released
+
+
+def _look_up(webhook: WebhookTransmissionQueue) -> tuple[int | None, str]:
+    started = time.monotonic()
+    seconds, outcome = None, "no_row"
+    try:
+        seconds = SnowflakeLearningTimeClient().get_learning_time(
+            webhook.user_id, webhook.course_id, str(webhook.enterprise_customer_uuid)
+        )
+        outcome = "no_row" if seconds is None else "found"
+    except LearningTimeUnavailable as err:
+        outcome = err.code
+        logger.warning(
+            "source=celery task=enrich_and_send_completion_webhook status=failure webhook=%s error=%s: it goes out "
+            "without learning time",
+            webhook.webhook_id,
+            type(err).__name__,
+            exc_info=True,
+        )
+    logger.info(
+        "source=celery task=enrich_and_send_completion_webhook status=%s webhook=%s duration_ms=%s",
+        outcome,
+        webhook.webhook_id,
+        round((time.monotonic() - started) * 1000, 1),
+    )
+    return seconds, outcome

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""
+From passes to rows, in the caller's transaction.
+
+The row is written where the grade is written, so that both are there or neither. It must therefore never wait for, or
+deadlock with, what the LMS does in the same transaction: two plain SELECTs, then one plain INSERT in a savepoint.
+"""
+import logging
+import time
+from typing import Sequence
+
+from django.db import IntegrityError, OperationalError, connections, router, transaction
+from django.utils import timezone
+
+from channel_integrations.integrated_channel import conf
+from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.passes import COURSE_COMPLETION, CoursePass
+from channel_integrations.integrated_channel.services.recipients import by_user, find_recipients
+
+logger = logging.getLogger(__name__)
+
+#: tries of one insert: against a neighbour that inserts the same row, and outside a transaction against deadlocks
+INSERT_TRIES = 3
+
+
+def is_too_old(course_pass: CoursePass) -> bool:
+    """Whether only a backfill may send this pass. Every regrade repeats it, so this costs no query."""
+    return course_pass.passed_at < timezone.now() - conf.max_pass_age()
+
+
+def record_passes(course_id: str, passes: Sequence[CoursePass]) -> list[WebhookTransmissionQueue]:
+    """
+    Make the rows that these passes of one course run owe and that are not there yet.
+
+    Five queries at most for one pass (two SELECTs, SAVEPOINT, INSERT, RELEASE), one where no customer is concerned.
+
+    :returns: the rows made (MySQL tells no primary keys of a bulk insert: use ``webhook_id``)
+    """
+    recent = {course_pass.user_id: course_pass for course_pass in passes if not is_too_old(course_pass)}
+    if not recent:
+        return []
+    owed: dict[str, WebhookTransmissionQueue] = {}
+    for user_id, recipients in by_user(find_recipients(course_id, recent)).items():
+        course_pass = recent[user_id]
+        for recipient in recipients:
+            if not recipient.reason_against(course_pass):
+                row = _new_row(course_pass, recipient.enterprise_customer_uuid)
+                owed[row.deduplication_key] = row
+    return _insert_missing(owed) if owed else []
+
+
+def _new_row(course_pass: CoursePass, enterprise_customer_uuid) -> WebhookTransmissionQueue:
+    now = timezone.now()
+    enrich = conf.enrichment_enabled()
+    return WebhookTransmissionQueue(
+        deduplication_key=course_pass.deduplication_key(enterprise_customer_uuid),
+        event_type=COURSE_COMPLETION,
+        enterprise_customer_uuid=enterprise_customer_uuid,
+        user_id=course_pass.user_id,
+        course_id=course_pass.course_id,
+        occurred_at=course_pass.passed_at,
+        percent_grade=course_pass.percent_grade,
+        letter_grade=course_pass.letter_grade,
+        status=WebhookStatus.AWAITING_ENRICHMENT if enrich else WebhookStatus.PENDING,
+        learning_time_status="" if enrich else "flag_off",
+        enrich_by=now + conf.enrichment_wait() if enrich else None,
+        created=now,
+        due_at=now,
+    )
+
+
+def _insert_missing(owed: dict[str, WebhookTransmissionQueue]) -> list[WebhookTransmissionQueue]:
+    """Insert what is not there; somebody else's insert of the same row is as good as ours."""
+    alias = router.db_for_write(WebhookTransmissionQueue)
+    rows = WebhookTransmissionQueue.objects.using(alias)
+    for attempt in range(1, INSERT_TRIES + 1):
+        there = set(rows.filter(deduplication_key__in=list(owed)).values_list("deduplication_key", flat=True))
+        missing = [row for key, row in owed.items() if key not in there]
+        if not missing:
+            return []
+        try:
+            # The savepoint is what keeps the grade: an error outside of one marks the LMS's transaction for rollback.
+            with transaction.atomic(using=alias):
+                rows.bulk_create(missing)
+            return missing
+        except IntegrityError:
+            if attempt == INSERT_TRIES:
+                raise
+        except OperationalError:
+            # A deadlock inside the LMS's transaction has undone that transaction: nothing here can be tried again.
+            if connections[alias].in_atomic_block or attempt == INSERT_TRIES:
+                raise
+            time.sleep(0.05 * attempt)
+    return []

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Which region a learner belongs to, by the country in the learner's sign-on record."""
+from typing import Any, Literal
+
+from social_django.models import UserSocialAuth
+
+EU_MEMBER_STATES = frozenset(
+    "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE".split()
+)
+
+
+def get_user_region(user: Any) -> Literal["US", "EU", "OTHER"]:
+    """
+    The region of a learner: US, EU (a member state, or 'EU' itself), else OTHER.
+
+    The most recent sign-on record that names a country decides; a value may be a one-item list, in any case.
+    """
+    for extra_data in UserSocialAuth.objects.filter(user=user).order_by("-pk").values_list("extra_data", flat=True):
+        country = _country_in(extra_data)
+        if country:
+            return region_of(country)
+    return "OTHER"
+
+
+def region_of(country: str) -> Literal["US", "EU", "OTHER"]:
+    """The region of an ISO 3166 two-letter code (or 'EU'), in upper case."""
+    if country in ("US", "USA"):
+        return "US"
+    return "EU" if country == "EU" or country in EU_MEMBER_STATES else "OTHER"
+
+
+def _country_in(extra_data: Any) -> str:
+    value = extra_data.get("country") if isinstance(extra_data, dict) else None
+    if isinstance(value, (list, tuple)):
+        value = value[0] if value else None
+    return value.strip().upper() if isinstance(value, str) else ""

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""
+What keeps webhooks moving when wake-ups are lost: the sweep, and the wake-up that circulates where nobody runs one.
+
+The sweep is run by ``send_due_webhooks`` (cron, a sidecar) and, in part, by every ``process_webhook_queue``.
+"""
+import logging
+from datetime import timedelta
+from uuid import UUID
+
+from django.utils import timezone
+
+from channel_integrations.integrated_channel import wake_up
+from channel_integrations.integrated_channel.models import UNFINISHED, WebhookLease, WebhookStatus, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.services.enrichment import release_overdue
+from channel_integrations.integrated_channel.services.reconciliation import record_missing_passes
+
+logger = logging.getLogger(__name__)
+
+CIRCULATING = "circulating-wake-up"
+COMPARISON = "grade-comparison"
+#: how long the circulating wake-up may take from being sent to being received, on top of its countdown
+CIRCULATION_GRACE = timedelta(seconds=120)
+COMPARISON_INTERVAL = timedelta(minutes=10)
+#: a row that waits for its lookup longer than this has probably lost its wake-up
+LOST_AFTER = timedelta(seconds=30)
+#: wake-ups repeated by one sweep
+REPEATED = 100
+
+
+def tidy() -> None:
+    """Everything a sweep does but delivering: missing rows, overdue lookups, lost wake-ups. Safe to run at any time."""
+    if WebhookLease.acquire(COMPARISON, COMPARISON_INTERVAL):
+        wake_up.for_new_rows(record_missing_passes())
+    release_overdue()
+    for webhook_id in _without_wake_up():
+        if not wake_up.enrichment(webhook_id):
+            break
+
+
+def keep_circulating(token: str | None) -> None:
+    """
+    While unfinished rows exist, send the one circulating wake-up on its way again.
+
+    A lease in the database is the wake-up's licence: its bearer renews it with a new token, and anybody may start it
+    anew once it is overdue (the broker lost it).
+    """
+    due = WebhookTransmissionQueue.objects.filter(status__in=UNFINISHED).order_by("due_at")
+    next_due = due.values_list("due_at", flat=True).first()
+    if token:
+        WebhookLease.release(CIRCULATING, UUID(token))
+    if next_due is None:
+        return
+    countdown = min(max((next_due - timezone.now()).total_seconds(), 1.0), 60.0)
+    licence = WebhookLease.acquire(CIRCULATING, timedelta(seconds=countdown) + CIRCULATION_GRACE)
+    if licence and not wake_up.delivery(str(licence), countdown):
+        WebhookLease.release(CIRCULATING, licence)
+
+
+def _without_wake_up() -> list[UUID]:
+    waiting = WebhookTransmissionQueue.objects.due(WebhookStatus.AWAITING_ENRICHMENT, timezone.now() - LOST_AFTER)
+    return list(waiting.values_list("webhook_id", flat=True)[:REPEATED])

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""
+The Celery tasks: wake-up calls for rows. Their arguments are ids; a lost or repeated call does no harm.
+
+Time limits: endpoint timeout (60 s at most) < soft limit < hard limit < lease of a row (180 s).
+"""
+from uuid import UUID
+
+from celery import shared_task
+from edx_django_utils.monitoring import set_code_owner_attribute
+
+from channel_integrations.integrated_channel import wake_up
+from channel_integrations.integrated_channel.services import delivery, enrichment, sweep
+
+SOFT_LIMIT = 90
+HARD_LIMIT = 120
+
+
+@shared_task(ignore_result=True, soft_time_limit=SOFT_LIMIT, time_limit=HARD_LIMIT)
+@set_code_owner_attribute
+def enrich_and_send_completion_webhook(webhook_id: str) -> None:
+    """Look up the learning time of one webhook and hand it to delivery. On ``edx.lms.core.webhook_enrichment``."""
+    if enrichment.enrich(UUID(webhook_id)):
+        wake_up.delivery()
+
+
+@shared_task(ignore_result=True, soft_time_limit=SOFT_LIMIT, time_limit=HARD_LIMIT)
+@set_code_owner_attribute
+def process_webhook_queue(circulating_token: str | None = None) -> None:
+    """Deliver what is due, tidy up after lost wake-ups, and keep one wake-up circulating while rows are unfinished."""
+    try:
+        delivery.deliver_in_slot()
+    finally:  # Whatever ends this round of deliveries, the next one must come.
+        sweep.tidy()
+        sweep.keep_circulating(circulating_token)
