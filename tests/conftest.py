@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Fixtures: real servers, and a database whose rows other processes can see."""
+import pytest
+from consent.models import DataSharingConsent
+from django.contrib.auth import get_user_model
+from django.core.cache import cache
+from django.db import connections
+from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomer, EnterpriseCustomerUser
+
+from channel_integrations.integrated_channel import models, snowflake_connection, wake_up
+from tests.lms_host.celery import app as celery_app  # noqa: F401  (the app that the tasks of this process belong to)
+from tests.lms_host.grades.models import PersistentCourseGrade
+from tests.servers import CeleryWorker
+from tests.snowflake_server import SnowflakeServer
+
+TABLES = (
+    models.WebhookDeliveryAttempt,
+    models.WebhookTransmissionQueue,
+    models.WebhookLease,
+    models.EnterpriseWebhookConfiguration,
+    PersistentCourseGrade,
+    DataSharingConsent,
+    EnterpriseCourseEnrollment,
+    EnterpriseCustomerUser,
+    EnterpriseCustomer,
+    get_user_model(),
+)
+
+
+@pytest.fixture(autouse=True)
+def fresh_process():
+    """No circuit, pool or cache of the test before."""
+    wake_up.broker.reset()
+    snowflake_connection.forget_pool()
+    cache.clear()
+
+
+@pytest.fixture
+def committed_db(django_db_setup, django_db_blocker):
+    """The test database without a transaction around the test; the rows are deleted afterwards."""
+    with django_db_blocker.unblock():
+        yield connections["default"]
+        connections["default"].rollback() if connections["default"].in_atomic_block else None
+        for table in TABLES:
+            table._base_manager.all()._raw_delete("default")
+
+
+@pytest.fixture(scope="session")
+def snowflake_server(tmp_path_factory):
+    """A Snowflake-protocol server for the whole run."""
+    server = SnowflakeServer(tmp_path_factory.mktemp("snowflake")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def snowflake(snowflake_server, settings):
+    """The server with an empty rollup, and settings that lead to it, flag included."""
+    snowflake_server.empty()
+    settings.SNOWFLAKE_CONFIG = snowflake_server.config()
+    settings.FEATURES = {**settings.FEATURES, "ENABLE_WEBHOOK_LEARNING_TIME_ENRICHMENT": True}
+    return snowflake_server
+
+
+@pytest.fixture
+def start_worker(tmp_path, redis_server, settings):
+    """``start_worker(queues, **environment)``: a real worker process on the test's database and Redis."""
+    workers = []
+
+    def start(queues: str, **environment: str) -> CeleryWorker:
+        database = connections["default"].settings_dict
+        folder = tmp_path / f"worker{len(workers)}"
+        folder.mkdir()
+        environment = {
+            "LMS_DB_NAME": str(database["NAME"]),
+            "LMS_BROKER_URL": redis_server.url(0),
+            "LMS_CACHE_URL": redis_server.url(1),
+            "LMS_ALLOW_PRIVATE_ADDRESSES": "1",
+            **environment,
+        }
+        workers.append(CeleryWorker(queues, environment, folder))
+        return workers[-1].start()
+
+    yield start
+    for worker in workers:
+        worker.kill()

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""
+A pytest plugin (``-p tests.servers``) that gives the run its real servers, on private ports.
+
+MariaDB is started before Django reads its settings, so that the whole suite runs on it; without it (or with
+``TEST_DATABASE=sqlite``) the suite runs on SQLite. What had to be left out is said at the end, with the reason.
+"""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+LEFT_OUT: dict[str, str] = {}
+_mariadb = None
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port: int, process: subprocess.Popen, seconds: float = 30) -> None:
+    """Until somebody listens; RuntimeError where the process ends before, or takes longer."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"{process.args[0]} does not listen on port {port}")
+
+
+class Daemon:
+    """A server process in a process group of its own."""
+
+    def __init__(self, command: list[str], log: Path, **popen) -> None:
+        self.command, self.log, self.popen = command, log, popen
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> "Daemon":
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, **self.popen
+            )
+        return self
+
+    def kill(self, how: int = signal.SIGKILL) -> None:
+        """End the whole group."""
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, how)
+        if self.process:
+            self.process.wait(timeout=20)
+
+
+class MariaDB(Daemon):
+    """A private MariaDB server."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="mariadb-"))
+        self.port = free_port()
+        data = self.folder / "data"
+        user = ["--user=root"] if os.geteuid() == 0 else []
+        subprocess.run(
+            ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", *user],
+            check=True,
+            capture_output=True,
+        )
+        super().__init__(
+            [
+                shutil.which("mariadbd") or "/usr/sbin/mariadbd",
+                "--no-defaults",
+                f"--datadir={data}",
+                f"--port={self.port}",
+                f"--socket={self.folder}/sock",
+                f"--pid-file={self.folder}/pid",
+                "--bind-address=127.0.0.1",
+                "--innodb-flush-log-at-trx-commit=0",
+                "--skip-log-bin",
+                *user,
+            ],
+            self.folder / "log",
+        )
+
+    def start(self) -> "MariaDB":
+        super().start()
+        wait_for_port(self.port, self.process)
+        return self
+
+    def environment(self) -> dict[str, str]:
+        """What the stand-in LMS's settings read."""
+        return {
+            "LMS_DB_ENGINE": "django.db.backends.mysql",
+            "LMS_DB_HOST": "127.0.0.1",
+            "LMS_DB_PORT": str(self.port),
+            "LMS_DB_USER": "root",
+            "LMS_DB_NAME": "lms",
+        }
+
+
+class Redis(Daemon):
+    """A private Redis server that keeps nothing on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        super().__init__(
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+            folder / "redis.log",
+        )
+
+    def start(self) -> "Redis":
+        super().start()
+        wait_for_port(self.port, self.process)
+        return self
+
+    def url(self, database: int = 0) -> str:
+        return f"redis://127.0.0.1:{self.port}/{database}"
+
+
+class CeleryWorker(Daemon):
+    """A real worker process of the stand-in LMS."""
+
+    def __init__(self, queues: str, environment: dict[str, str], folder: Path) -> None:
+        super().__init__(
+            [sys.executable, "-m", "celery", "-A", "tests.lms_host.celery", "worker", "-Q", queues, "-c", "1"]
+            + ["--loglevel", "INFO", "-n", f"worker{free_port()}@%h", "--without-gossip", "--without-mingle"],
+            folder / "worker.log",
+            env={**os.environ, **environment},
+            cwd=Path(__file__).parent.parent,
+        )
+
+    def start(self) -> "CeleryWorker":
+        super().start()
+        deadline = time.monotonic() + 40
+        while " ready." not in self.log.read_text():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise RuntimeError(f"the worker did not start:\n{self.log.read_text()}")
+            time.sleep(0.1)
+        return self
+
+
+def _start_mariadb() -> MariaDB | None:
+    if os.environ.get("TEST_DATABASE") == "sqlite":
+        LEFT_OUT["mariadb"] = "TEST_DATABASE=sqlite was asked for"
+    elif not (shutil.which("mariadbd") or Path("/usr/sbin/mariadbd").exists()) or not shutil.which("mariadb-install-db"):
+        LEFT_OUT["mariadb"] = "mariadbd is not installed (Debian: apt-get install mariadb-server)"
+    else:
+        try:
+            import MySQLdb  # noqa: F401
+        except ImportError:
+            LEFT_OUT["mariadb"] = "mysqlclient is not installed (Debian: apt-get install libmariadb-dev pkg-config gcc)"
+            return None
+        return MariaDB().start()
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config):
+    global _mariadb
+    early_config.addinivalue_line("markers", "mariadb: needs a real MariaDB")
+    early_config.addinivalue_line("markers", "redis: needs a real Redis")
+    if not shutil.which("redis-server"):
+        LEFT_OUT["redis"] = "redis-server is not installed (Debian: apt-get install redis-server)"
+    _mariadb = _start_mariadb()
+    if _mariadb:
+        os.environ.update(_mariadb.environment())
+    else:
+        folder = Path(tempfile.mkdtemp(prefix="lms-"))
+        os.environ["LMS_TEST_DB_NAME"] = str(folder / "test.sqlite3")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for marker, reason in LEFT_OUT.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.section("servers")
+    terminalreporter.line(f"database: {'MariaDB' if _mariadb else 'SQLite'}")
+    for marker, reason in LEFT_OUT.items():
+        skipped = [r.nodeid for r in terminalreporter.stats.get("skipped", []) if reason in str(r.longrepr)]
+        terminalreporter.line(f"left out, {marker}: {len(skipped)} tests, because {reason}")
+        for nodeid in skipped:
+            terminalreporter.line(f"    {nodeid}")
+
+
+def pytest_unconfigure():
+    if _mariadb:
+        _mariadb.kill()
+        shutil.rmtree(_mariadb.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory):
+    """A real Redis: ``url(database)``, ``kill()``, ``start()``."""
+    server = Redis(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.kill()
