@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+# Each target makes what it needs: nothing but Python has to be installed.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+# The first of these that runs; name another with make PYTHON=...
+PYTHON ?= $(shell for candidate in python3.12 python3.11 python3; do \
+	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$candidate; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+TESTS := tests
+BROKER ?=
+KEEP ?=
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/installed: requirements/test.txt requirements/mariadb.txt setup.py
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements/test.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --requirement requirements/mariadb.txt || \
+		echo "mysqlclient cannot be built (Debian: apt-get install libmariadb-dev pkg-config gcc): tests on MariaDB are left out"
+	touch $@
+
+$(VENV)/quality: $(VENV)/installed requirements/quality.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements/quality.txt
+	touch $@
+
+install: $(VENV)/installed ## make the virtual environment
+
+test: $(VENV)/installed ## run every test, on real servers where they are installed
+	$(BIN)/python -m pytest --cov --cov-report= $(TESTS)
+	$(BIN)/python -m coverage report --fail-under=90
+	@$(BIN)/python -m coverage report --include='*/snowflake_client.py' --fail-under=94 | tail -1
+	@$(BIN)/python -m coverage report --include='*/handlers.py' --fail-under=96 | tail -1
+
+quality: $(VENV)/quality ## lint, types, PII annotations, migrations, documentation
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python manage.py makemigrations --check --dry-run channel_webhooks
+	DJANGO_SETTINGS_MODULE=test_settings $(BIN)/code_annotations django_find_annotations \
+		--config_file .pii_annotations.yml --app_name channel_webhooks --lint --report
+	$(BIN)/sphinx-build -q -W -b html docs docs/_build/html
+
+demo: $(VENV)/installed ## show the whole thing: make demo [BROKER=redis://...] [KEEP=1]
+	BROKER=$(BROKER) KEEP=$(KEEP) $(BIN)/python -m demo
+
+tox: $(VENV)/installed ## both ends of the matrix
+	$(BIN)/python -m pip install --quiet --requirement requirements/tox.txt
+	$(BIN)/tox
+
+requirements: ## compile the pins anew (on Python 3.11, the oldest supported)
+	python3.11 -m venv .venv-pins && .venv-pins/bin/pip install --quiet pip-tools
+	cd requirements && for name in test mariadb quality tox; do CUSTOM_COMPILE_COMMAND="make requirements" \
+		../.venv-pins/bin/pip-compile --upgrade --quiet --strip-extras --allow-unsafe --no-annotate --no-emit-index-url \
+		--no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .venv-pins .tox .coverage docs/_build demo/.run build dist *.egg-info pii_report
+
+.PHONY: help install test quality demo tox requirements clean
