@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From rows to POSTs against a real receiver: routing, freezing, outcomes, leases, slots."""
+import json
+import time
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.utils import timezone
+from enterprise.models import EnterpriseCustomerUser
+from social_django.models import UserSocialAuth
+
+from channel_integrations.integrated_channel.models import (
+    EnterpriseWebhookConfiguration,
+    WebhookLease,
+    WebhookStatus,
+    WebhookTransmissionQueue,
+    requeue_parked_rows,
+)
+from channel_integrations.integrated_channel.services import delivery, enrichment, sweep
+from channel_integrations.integrated_channel.services.recipients import require_owed
+from channel_integrations.integrated_channel.services.region_service import get_user_region
+from tests.factories import COURSE, give_consent, grade_event, make_customer, make_endpoint, make_learner, write_grade
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def receiver(httpserver, settings):
+    settings.CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES = True
+    httpserver.expect_request("/hook").respond_with_data("ok")
+    return httpserver
+
+
+@pytest.fixture
+def webhook(receiver):
+    """One webhook that is due, of a learner whose course Acme sponsors."""
+    customer = make_customer("Acme")
+    make_endpoint(customer, receiver.url_for("/hook"))
+    learner = make_learner(customer)
+    grade_event(learner)
+    return WebhookTransmissionQueue.objects.get()
+
+
+def deliver():
+    return delivery.deliver_due(time.monotonic() + 30)
+
+
+def make_due(webhook):
+    """An hour later."""
+    WebhookTransmissionQueue.objects.filter(pk=webhook.pk).update(due_at=timezone.now())
+
+
+def test_a_due_webhook_is_delivered(webhook, receiver):
+    assert deliver() == 1
+    webhook.refresh_from_db()
+    assert (webhook.status, webhook.attempts_made, webhook.lease_token) == (WebhookStatus.DELIVERED, 1, None)
+    sent = json.loads(receiver.log[0][0].get_data())
+    assert sent["learner"]["user_id"] == webhook.user_id and "learning_time" not in sent["completion"]
+    (attempt,) = webhook.attempts.all()
+    assert (attempt.number, attempt.status_code, attempt.response_start) == (1, 200, "ok")
+    assert deliver() == 0
+
+
+@pytest.mark.parametrize(("status", "after"), [(500, "pending"), (429, "pending"), (404, "pending"), (400, "failed"), (302, "failed")])
+def test_what_becomes_of_it(webhook, receiver, status, after):
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_data("no", status=status)
+    deliver()
+    webhook.refresh_from_db()
+    assert (webhook.status, webhook.attempts_made, webhook.reason) == (after, 1, f"HTTP {status}")
+    assert after == "failed" or timezone.now() < webhook.due_at < timezone.now() + timedelta(seconds=7)
+
+
+def test_every_attempt_sends_the_same_bytes(webhook, receiver):
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_data("no", status=500)
+    deliver()
+    get_user_model().objects.filter(pk=webhook.user_id).update(email="changed@example.com")
+    make_due(webhook)
+    deliver()
+    first, second = (request.get_data() for request, _ in receiver.log)
+    assert first == second
+
+
+def test_after_the_tenth_attempt_it_has_failed(webhook, receiver):
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_data("no", status=503)
+    for _ in range(12):
+        make_due(webhook)
+        deliver()
+    webhook.refresh_from_db()
+    assert (webhook.status, webhook.attempts_made) == (WebhookStatus.FAILED, 10)
+    assert len(receiver.log) == 10
+
+
+def test_an_endpoint_that_nobody_listens_on_is_retried(webhook, receiver):
+    EnterpriseWebhookConfiguration.objects.update(webhook_url="http://127.0.0.1:9/")
+    deliver()
+    webhook.refresh_from_db()
+    assert (webhook.status, webhook.reason) == (WebhookStatus.PENDING, "connection")
+
+
+def test_a_private_address_is_refused_when_it_is_dialled(webhook, receiver, settings):
+    settings.CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES = False
+    EnterpriseWebhookConfiguration.objects.update(webhook_url="https://10.0.0.1/")
+    deliver()
+    webhook.refresh_from_db()
+    assert webhook.reason == "address_refused" and receiver.log == []
+
+
+def test_two_claimers_one_claim(webhook):
+    now = timezone.now()
+    rows = WebhookTransmissionQueue.objects
+    assert rows.claim(webhook.pk, WebhookStatus.PENDING, now) is not None
+    assert rows.claim(webhook.pk, WebhookStatus.PENDING, now) is None
+
+
+def test_who_has_lost_the_lease_writes_nothing(webhook):
+    rows = WebhookTransmissionQueue.objects
+    slow = rows.claim(webhook.pk, WebhookStatus.PENDING, timezone.now())
+    make_due(webhook)
+    assert rows.claim(webhook.pk, WebhookStatus.PENDING, timezone.now()) is not None
+    assert slow.mark_failed("too late") is False
+    assert slow.freeze(1, "US", "{}") is False
+    webhook.refresh_from_db()
+    assert (webhook.status, webhook.body) == (WebhookStatus.PENDING, "")
+
+
+def test_what_a_killed_worker_left_is_due_again_when_its_lease_ends(webhook, receiver):
+    WebhookTransmissionQueue.objects.claim(webhook.pk, WebhookStatus.PENDING, timezone.now())
+    assert deliver() == 0
+    make_due(webhook)
+    assert deliver() == 1
+    assert len(receiver.log) == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (lambda w: get_user_model().objects.filter(pk=w.user_id).delete(), "the learner's account is gone"),
+        (lambda w: EnterpriseCustomerUser.objects.update(linked=False), "the learner is no longer linked to the customer"),
+        (lambda w: EnterpriseWebhookConfiguration.objects.all().delete(), "endpoint deleted"),
+        (
+            lambda w: EnterpriseWebhookConfiguration.objects.update(send_from=timezone.now() + timedelta(hours=1)),
+            "passed before the endpoint's send_from",
+        ),
+    ],
+)
+def test_what_is_no_longer_owed_is_cancelled(webhook, receiver, event, reason):
+    event(webhook)
+    deliver()
+    webhook.refresh_from_db()
+    assert (webhook.status, webhook.reason) == (WebhookStatus.CANCELLED, reason)
+    assert receiver.log == []
+
+
+def test_consent_withdrawn_in_between(receiver):
+    customer = make_customer(enable_data_sharing_consent=True)
+    make_endpoint(customer, receiver.url_for("/hook"))
+    learner = make_learner(customer)
+    give_consent(customer, learner)
+    grade_event(learner)
+    customer.enterprise_customer_consent.update(granted=False)
+    deliver()
+    assert WebhookTransmissionQueue.objects.get().reason == "no data-sharing consent"
+
+
+def test_an_inactive_customer_in_between(webhook, receiver):
+    type(require_owed(webhook).customer).objects.update(active=False)
+    deliver()
+    webhook.refresh_from_db()
+    assert webhook.reason == "the customer is gone or inactive"
+
+
+def test_switched_off_is_parked_and_goes_out_when_it_is_on_again(webhook, receiver):
+    EnterpriseWebhookConfiguration.objects.update(active=False)
+    deliver()
+    webhook.refresh_from_db()
+    assert webhook.status == WebhookStatus.PARKED and receiver.log == []
+    EnterpriseWebhookConfiguration.objects.update(active=True)
+    assert requeue_parked_rows(EnterpriseWebhookConfiguration.objects.get()) == 1
+    deliver()
+    webhook.refresh_from_db()
+    assert webhook.status == WebhookStatus.DELIVERED
+
+
+def test_deleting_an_endpoint_cancels_what_is_parked_for_it(webhook):
+    EnterpriseWebhookConfiguration.objects.update(active=False)
+    deliver()
+    EnterpriseWebhookConfiguration.objects.get().delete()
+    webhook.refresh_from_db()
+    assert (webhook.status, webhook.reason) == (WebhookStatus.CANCELLED, "endpoint deleted")
+
+
+def test_an_endpoint_deleted_between_two_attempts(webhook, receiver):
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_data("no", status=500)
+    deliver()
+    EnterpriseWebhookConfiguration.objects.all()._raw_delete("default")
+    make_due(webhook)
+    deliver()
+    webhook.refresh_from_db()
+    assert (webhook.status, webhook.reason) == (WebhookStatus.CANCELLED, "endpoint deleted")
+
+
+def sign_on(webhook, country):
+    learner = get_user_model().objects.get(pk=webhook.user_id)
+    UserSocialAuth.objects.create(user=learner, provider="saml", uid=str(uuid.uuid4()), extra_data={"country": country})
+    return learner
+
+
+@pytest.mark.parametrize(
+    ("country", "region"),
+    [("US", "US"), (["us"], "US"), ("de", "EU"), (["FR"], "EU"), ("EU", "EU"), ("GB", "OTHER"), ("", "OTHER"), ([], "OTHER"), (None, "OTHER"), (7, "OTHER")],
+)  # fmt: skip
+def test_the_region_of_a_learner(webhook, country, region):
+    assert get_user_region(sign_on(webhook, country)) == region
+
+
+def test_a_learner_of_the_eu_never_falls_back_to_other(webhook, receiver):
+    sign_on(webhook, "DE")
+    deliver()
+    webhook.refresh_from_db()
+    assert (webhook.status, webhook.region) == (WebhookStatus.NO_ENDPOINT, "EU")
+    assert receiver.log == []
+
+
+def test_the_regions_own_endpoint_comes_first(webhook, receiver):
+    receiver.expect_request("/us").respond_with_data("ok")
+    endpoint = EnterpriseWebhookConfiguration.objects.get()
+    make_endpoint(endpoint.enterprise_customer, receiver.url_for("/us"), region="US")
+    sign_on(webhook, "US")
+    deliver()
+    webhook.refresh_from_db()
+    assert webhook.region == "US" and receiver.log[0][0].path == "/us"
+
+
+@pytest.mark.parametrize("name", ['He said "hi"', "Ünïcode 🎓", "שלום עולם"])
+def test_awkward_customer_names_arrive_as_they_are(receiver, name):
+    customer = make_customer(name)
+    make_endpoint(customer, receiver.url_for("/hook"))
+    grade_event(make_learner(customer))
+    deliver()
+    assert json.loads(receiver.log[0][0].get_data())["enterprise_customer"]["name"] == name
+
+
+def test_an_answer_with_astral_characters_and_the_log_without_people(webhook, receiver, caplog):
+    caplog.set_level("DEBUG", "channel_integrations")
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_data("🎓 thanks")
+    deliver()
+    assert "thanks" in webhook.attempts.get().response_start
+    assert "@example.com" not in caplog.text and "learner" not in caplog.text
+
+
+def test_no_more_deliveries_at_once_than_slots(webhook, receiver):
+    token = WebhookLease.acquire("delivery:0", timedelta(minutes=1))
+    assert delivery.deliver_in_slot() == 0
+    WebhookLease.release("delivery:0", token)
+    assert delivery.deliver_in_slot() == 1
+
+
+def test_a_lease_is_one_holders_until_it_ends():
+    token = WebhookLease.acquire("x", timedelta(minutes=1))
+    assert WebhookLease.acquire("x", timedelta(minutes=1)) is None
+    assert WebhookLease.renew("x", token, timedelta(minutes=1)) is True
+    assert WebhookLease.renew("x", uuid.uuid4(), timedelta(minutes=1)) is False
+    WebhookLease.objects.update(expires_at=timezone.now())
+    assert WebhookLease.acquire("x", timedelta(minutes=1)) not in (None, token)
+
+
+@pytest.fixture
+def flag_on(settings):
+    settings.FEATURES = {**settings.FEATURES, "ENABLE_WEBHOOK_LEARNING_TIME_ENRICHMENT": True}
+
+
+def test_overdue_lookups_go_out_plain(flag_on, webhook, receiver):
+    call_command("send_due_webhooks")
+    assert receiver.log == []
+    WebhookTransmissionQueue.objects.update(enrich_by=timezone.now())
+    call_command("send_due_webhooks")
+    webhook.refresh_from_db()
+    assert (webhook.status, webhook.learning_time_status) == (WebhookStatus.DELIVERED, "overdue")
+
+
+def test_a_lookup_under_way_is_left_alone(flag_on, webhook):
+    WebhookTransmissionQueue.objects.update(enrich_by=timezone.now())
+    WebhookTransmissionQueue.objects.claim(webhook.pk, WebhookStatus.AWAITING_ENRICHMENT, timezone.now())
+    assert enrichment.release_overdue() == 0
+
+
+def test_the_flag_switched_off_sends_what_waits_at_once(flag_on, webhook, receiver, settings):
+    settings.FEATURES = {}
+    call_command("send_due_webhooks")
+    webhook.refresh_from_db()
+    assert (webhook.status, webhook.learning_time_status) == (WebhookStatus.DELIVERED, "flag_off")
+
+
+def test_the_flag_switched_off_after_the_lookup_sends_plain(flag_on, webhook, receiver, settings):
+    row = WebhookTransmissionQueue.objects.claim(webhook.pk, WebhookStatus.AWAITING_ENRICHMENT, timezone.now())
+    row.mark_enriched(3600, "found")
+    settings.FEATURES = {}
+    deliver()
+    assert "learning_time" not in json.loads(receiver.log[0][0].get_data())["completion"]
+
+
+def test_the_sweep_makes_the_rows_of_passes_that_have_none(receiver):
+    customer = make_customer()
+    make_endpoint(customer, receiver.url_for("/hook"))
+    learner, failing, old = make_learner(customer), make_learner(customer), make_learner(customer)
+    write_grade(learner)
+    write_grade(failing, letter="")
+    write_grade(old, passed_at=timezone.now() - timedelta(days=5))
+    write_grade(make_learner())
+    call_command("send_due_webhooks")
+    assert [row.user_id for row in WebhookTransmissionQueue.objects.all()] == [learner.id]
+    assert len(receiver.log) == 1
+
+
+def test_event_and_sweep_agree_on_one_row(webhook):
+    write_grade(get_user_model().objects.get(pk=webhook.user_id), passed_at=webhook.occurred_at)
+    sweep.tidy()
+    assert WebhookTransmissionQueue.objects.count() == 1
+
+
+@pytest.mark.parametrize("source", [None, "", "no.SuchModel", "nonsense", 7])
+def test_without_a_grade_source_nothing_is_compared(settings, source):
+    settings.CHANNEL_WEBHOOKS_GRADE_SOURCE = source
+    sweep.tidy()
+    assert WebhookTransmissionQueue.objects.count() == 0
+
+
+def test_the_command_refuses_a_senseless_interval():
+    with pytest.raises(Exception, match="1 to 3600"):
+        call_command("send_due_webhooks", interval=0)
+
+
+def test_the_course_of_the_row_is_the_events(webhook):
+    assert webhook.course_id == COURSE
