@@ -63,6 +63,8 @@ CELERY_DEFAULT_ROUTING_KEY = "edx.lms.core.default"
 CELERY_DEFAULT_EXCHANGE = "edx.lms.core"
 CELERY_QUEUES = {"edx.lms.core.high": {}, "edx.lms.core.default": {}, "edx.lms.core.high_mem": {}}
 CELERYD_PREFETCH_MULTIPLIER = 1
+# edx-enterprise's own test settings run tasks inside the call; here they go through the broker, as in an LMS.
+CELERY_ALWAYS_EAGER = False
 CELERY_ROUTES = "tests.lms_host.routers.route_task"
 BROKER_CONNECTION_RETRY_ON_STARTUP = True
 EXPLICIT_QUEUES = {"lms.other_task": {"queue": "edx.lms.core.high"}}
