@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """manage.py of the stand-in LMS."""
+
 import os
 import sys
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The distribution: one wheel for every LMS from December 2025 on."""
+
 import re
 from pathlib import Path
 

@@ -5,10 +5,11 @@ Settings of the stand-in LMS, in the order in which the real one builds its own.
 common.py: OPTIONAL_APPS, plugin apps, plugins' common settings; then the site's additions; production.py: plugins'
 production settings, and only then EXPLICIT_QUEUES. Addresses of servers come from the environment.
 """
+
 import os
 
 from edx_django_utils.plugins import add_plugins, get_plugin_apps
-from enterprise.settings.test import *  # noqa: F401,F403  (the base that edx-enterprise boots alone with)
+from enterprise.settings.test import *  # noqa: F403  (the base that edx-enterprise boots alone with)
 from enterprise.settings.test import INSTALLED_APPS as _INSTALLED_APPS
 from enterprise.settings.test import TEMPLATES
 

@@ -6,6 +6,7 @@ The distribution ``enterprise-integrated-channels`` owns the same top-level pack
 same files cannot live in one environment, and pip does not notice; this module is the only code that runs early enough
 to say so.
 """
+
 from importlib import metadata
 
 __version__ = "0.1.0"

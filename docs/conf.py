@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Sphinx."""
+
 project = "channel-integrations"
 extensions = ["myst_parser"]
 html_theme = "furo"

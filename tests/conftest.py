@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Fixtures: real servers, and a database whose rows other processes can see."""
+
 import pytest
 from consent.models import DataSharingConsent
 from django.contrib.auth import get_user_model

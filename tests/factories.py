@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """People, customers, endpoints and real grade events, made in the database of the stand-in LMS."""
+
 import itertools
 from datetime import datetime, timedelta
 from typing import Any

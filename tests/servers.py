@@ -5,6 +5,8 @@ A pytest plugin (``-p tests.servers``) that gives the run its real servers, on p
 MariaDB is started before Django reads its settings, so that the whole suite runs on it; without it (or with
 ``TEST_DATABASE=sqlite``) the suite runs on SQLite. What had to be left out is said at the end, with the reason.
 """
+
+import atexit
 import os
 import shutil
 import signal
@@ -41,7 +43,7 @@ def wait_for_port(port: int, process: subprocess.Popen, seconds: float = 30) -> 
 
 
 class Daemon:
-    """A server process in a process group of its own."""
+    """A server process in a process group of its own, which ends with the run, however that ends."""
 
     def __init__(self, command: list[str], log: Path, **popen) -> None:
         self.command, self.log, self.popen = command, log, popen
@@ -52,6 +54,7 @@ class Daemon:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, **self.popen
             )
+        atexit.register(self.kill)
         return self
 
     def kill(self, how: int = signal.SIGKILL) -> None:
@@ -62,16 +65,29 @@ class Daemon:
             self.process.wait(timeout=20)
 
 
+def _temporary_folder(prefix: str) -> Path:
+    """A folder that is gone after the run; what is started in it later is ended earlier."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 class MariaDB(Daemon):
     """A private MariaDB server."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="mariadb-"))
+        self.folder = _temporary_folder("mariadb-")
         self.port = free_port()
         data = self.folder / "data"
         user = ["--user=root"] if os.geteuid() == 0 else []
         subprocess.run(
-            ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", *user],
+            [
+                "mariadb-install-db",
+                "--no-defaults",
+                f"--datadir={data}",
+                "--auth-root-authentication-method=normal",
+                *user,
+            ],
             check=True,
             capture_output=True,
         )
@@ -131,8 +147,8 @@ class CeleryWorker(Daemon):
 
     def __init__(self, queues: str, environment: dict[str, str], folder: Path) -> None:
         super().__init__(
-            [sys.executable, "-m", "celery", "-A", "tests.lms_host.celery", "worker", "-Q", queues, "-c", "1"]
-            + ["--loglevel", "INFO", "-n", f"worker{free_port()}@%h", "--without-gossip", "--without-mingle"],
+            f"{sys.executable} -m celery -A tests.lms_host.celery worker -Q {queues} -c 1 --loglevel INFO "
+            f"-n worker{free_port()}@%h --without-gossip --without-mingle".split(),
             folder / "worker.log",
             env={**os.environ, **environment},
             cwd=Path(__file__).parent.parent,
@@ -151,7 +167,9 @@ class CeleryWorker(Daemon):
 def _start_mariadb() -> MariaDB | None:
     if os.environ.get("TEST_DATABASE") == "sqlite":
         LEFT_OUT["mariadb"] = "TEST_DATABASE=sqlite was asked for"
-    elif not (shutil.which("mariadbd") or Path("/usr/sbin/mariadbd").exists()) or not shutil.which("mariadb-install-db"):
+    elif not (shutil.which("mariadbd") or Path("/usr/sbin/mariadbd").exists()) or not shutil.which(
+        "mariadb-install-db"
+    ):
         LEFT_OUT["mariadb"] = "mariadbd is not installed (Debian: apt-get install mariadb-server)"
     else:
         try:
@@ -166,6 +184,8 @@ def _start_mariadb() -> MariaDB | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config):
     global _mariadb
+    # As Ctrl-C: fixtures are torn down and servers ended, where SIGTERM alone would leave them behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     early_config.addinivalue_line("markers", "mariadb: needs a real MariaDB")
     early_config.addinivalue_line("markers", "redis: needs a real Redis")
     if not shutil.which("redis-server"):
@@ -174,8 +194,7 @@ def pytest_load_initial_conftests(early_config):
     if _mariadb:
         os.environ.update(_mariadb.environment())
     else:
-        folder = Path(tempfile.mkdtemp(prefix="lms-"))
-        os.environ["LMS_TEST_DB_NAME"] = str(folder / "test.sqlite3")
+        os.environ["LMS_TEST_DB_NAME"] = str(_temporary_folder("lms-") / "test.sqlite3")
 
 
 def pytest_collection_modifyitems(items):
@@ -193,12 +212,6 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.line(f"left out, {marker}: {len(skipped)} tests, because {reason}")
         for nodeid in skipped:
             terminalreporter.line(f"    {nodeid}")
-
-
-def pytest_unconfigure():
-    if _mariadb:
-        _mariadb.kill()
-        shutil.rmtree(_mariadb.folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A server that speaks Snowflake's protocol, with the rollup in it."""
+
 import sys
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Which URLs and addresses may be dialled: public https, nothing inside."""
+
 import ipaddress
 from urllib.parse import urlsplit
 

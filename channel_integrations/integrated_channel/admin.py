@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Django admin: endpoints, and webhooks to look at. Bodies are personal data and are not shown."""
+
 from django.contrib import admin
 
 from channel_integrations.integrated_channel.models import (
@@ -42,7 +43,16 @@ class AttemptInline(admin.TabularInline):
 class WebhookAdmin(admin.ModelAdmin):
     """Webhooks, read only."""
 
-    list_display = ("webhook_id", "status", "reason", "user_id", "course_id", "learning_time", "attempts_made", "created")
+    list_display = (
+        "webhook_id",
+        "status",
+        "reason",
+        "user_id",
+        "course_id",
+        "learning_time",
+        "attempts_made",
+        "created",
+    )
     list_filter = ("status",)
     search_fields = ("=user_id", "=webhook_id")
     show_full_result_count = False

@@ -5,6 +5,7 @@ The AppConfig that both LMS generations load.
 Studio imports this module through the LMS's settings without installing the app: only the standard library, Django's
 AppConfig and the plugin constants may be imported at the top.
 """
+
 from django.apps import AppConfig
 from edx_django_utils.plugins.constants import PluginSettings, PluginSignals
 

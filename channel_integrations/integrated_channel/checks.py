@@ -8,6 +8,7 @@ channel_webhooks.E002      the flag is on and SNOWFLAKE_CONFIG has no way, or tw
 channel_webhooks.E003      a setting is of the wrong type or out of bounds; its default is used
 =========================  ==========================================================================
 """
+
 from django.core.checks import Error, Tags, register
 
 from channel_integrations.integrated_channel import conf

@@ -5,10 +5,12 @@ The only reader of Django's settings.
 Accessors never raise: a value of the wrong type or out of bounds is reported by a system check (``problems()``) and
 read as its default, so that a typing error in a settings file cannot stop a worker or a grade.
 """
+
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Iterator
+from typing import Any
 
 from django.conf import settings
 from edx_toggles.toggles import SettingDictToggle
@@ -148,7 +150,7 @@ def learning_time_table() -> str:
 def learning_time_columns() -> dict[str, str]:
     """Validated column names under the keys user, course, customer and seconds."""
     default: dict[str, str] = DEFAULTS["CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS"]  # type: ignore[assignment]
-    given = getattr(settings, "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS", None)
+    given: Any = getattr(settings, "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS", None)
     return {**default, **given} if _are_column_names(given) else dict(default)
 
 
@@ -186,7 +188,7 @@ def problems() -> Iterator[Problem]:
         yield Problem(
             "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS",
             "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS must map user, course, customer and seconds to plain identifiers.",
-            'Type for example CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"user": "USER_ID"}; the others keep their default.',
+            'Type for example CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"user": "USER_ID"}; others keep their default.',
         )
     for name in ("CHANNEL_WEBHOOKS_DELIVERY_QUEUE", "CHANNEL_WEBHOOKS_GRADE_SOURCE"):
         given = getattr(settings, name, None)

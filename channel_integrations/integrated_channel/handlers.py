@@ -4,6 +4,7 @@ Receivers of the LMS's events: filter, write rows, wake a worker after the commi
 
 They run inside LMS requests and bulk regrades. Whatever happens here, nothing is raised into the LMS.
 """
+
 import logging
 import time
 

@@ -6,6 +6,7 @@ Name lookup, every connect, the TLS handshake and every wait for bytes are each 
 attempt's time, so that a drip-fed answer cannot stretch it. Only addresses that were vetted are dialled, which leaves
 a name server that changes its answers nothing to win.
 """
+
 import ipaddress
 import os
 import socket
@@ -208,7 +209,9 @@ def _resolve(host: str, port: int) -> list[tuple[int, Any]]:
         found = answer.result(timeout=_wait())
     except UnicodeError as err:
         raise ConnectionFailed("the host name cannot be looked up") from err
-    return [(family, where) for family, _type, _proto, _name, where in found if family in (socket.AF_INET, socket.AF_INET6)]
+    return [
+        (family, where) for family, _type, _proto, _name, where in found if family in (socket.AF_INET, socket.AF_INET6)
+    ]
 
 
 class _PlainConnection(HTTPConnection):

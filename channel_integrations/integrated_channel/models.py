@@ -6,6 +6,7 @@ No table here has a database foreign key. An insert with one waits behind any tr
 (user, customer, endpoint) and makes such transactions deadlock, and a left-over constraint of an uninstalled app keeps
 customers from being deleted.
 """
+
 import uuid
 from datetime import datetime, timedelta
 
@@ -253,7 +254,12 @@ class WebhookDeliveryAttempt(models.Model):
 
     @classmethod
     def record(
-        cls, webhook: WebhookTransmissionQueue, started_at: datetime, duration_ms: int, answer: HttpAnswer | None, error: str
+        cls,
+        webhook: WebhookTransmissionQueue,
+        started_at: datetime,
+        duration_ms: int,
+        answer: HttpAnswer | None,
+        error: str,
     ) -> "WebhookDeliveryAttempt":
         """Keep one try; ``webhook`` is the row as it was before the try."""
         return cls.objects.create(

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A learner's pass of a course run, as grade events and the LMS's grade table tell of it."""
+
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from channel_integrations.integrated_channel.exceptions import MalformedEvent
@@ -47,9 +48,7 @@ class CoursePass:
     @classmethod
     def from_row(cls, webhook: Any) -> "CoursePass":
         """The pass that a webhook row is about."""
-        return cls(
-            webhook.user_id, webhook.course_id, webhook.occurred_at, webhook.percent_grade, webhook.letter_grade
-        )
+        return cls(webhook.user_id, webhook.course_id, webhook.occurred_at, webhook.percent_grade, webhook.letter_grade)
 
     def deduplication_key(self, enterprise_customer_uuid: Any) -> str:
         """SHA-256 (hex) of customer, learner, course run, event type and pass."""
@@ -58,6 +57,6 @@ class CoursePass:
             str(self.user_id),
             self.course_id,
             COURSE_COMPLETION,
-            self.passed_at.astimezone(timezone.utc).isoformat(timespec="microseconds"),
+            self.passed_at.astimezone(UTC).isoformat(timespec="microseconds"),
         )
         return hashlib.sha256("\x1f".join(facts).encode()).hexdigest()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Pure builders of webhook bodies; the shape is described in the README and promised to partners."""
+
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -42,4 +43,4 @@ def to_body(payload: dict[str, Any]) -> str:
 
 def iso_utc(moment: datetime) -> str:
     """ISO 8601 in UTC."""
-    return moment.astimezone(timezone.utc).isoformat()
+    return moment.astimezone(UTC).isoformat()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Which queue this package's tasks go to; silent about every other task."""
+
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK, ENRICHMENT_TASK
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """How long a learner spent learning in a course run, from Snowflake through the cache."""
+
 import hashlib
 import logging
 import math

@@ -5,9 +5,11 @@ Connections to Snowflake: a pool for each process, opened when first needed and 
 A login costs far more than a statement, so connections are kept. The connector itself is imported with the first
 lookup only: it is large, and no LMS process that makes no lookups should pay for it or break with it.
 """
+
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Iterator, Sequence
+from typing import Any
 
 from sqlalchemy import exc as pool_errors
 from sqlalchemy.pool import QueuePool
@@ -53,7 +55,7 @@ def fetch_one(statement: str, parameters: Sequence[Any]) -> Sequence[Any]:
 
 def forget_pool() -> None:
     """Have the next lookup open connections anew, with the settings as they are then."""
-    global _pool
+    global _pool  # noqa: PLW0603  (one pool for each process)
     _pool = None
 
 
@@ -99,7 +101,7 @@ def _fetch_one(statement: str, parameters: Sequence[Any]) -> Sequence[Any]:
 
 @contextmanager
 def _connection() -> Iterator[Any]:
-    global _pool
+    global _pool  # noqa: PLW0603  (one pool for each process)
     if _pool is None:
         _pool = QueuePool(
             _connect,

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """SNOWFLAKE_CONFIG, judged and turned into what the connector takes: arithmetic on a dict, and one key file."""
+
 from pathlib import Path
 from typing import Any
 

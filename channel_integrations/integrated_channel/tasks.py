@@ -4,6 +4,7 @@ The Celery tasks: wake-up calls for rows. Their arguments are ids; a lost or rep
 
 Time limits: endpoint timeout (60 s at most) < soft limit < hard limit < lease of a row (180 s).
 """
+
 from uuid import UUID
 
 from celery import shared_task

@@ -5,10 +5,12 @@ Wake-up calls to the workers. The database row is the truth: a call that is lost
 A broker that refuses, or accepts and stays silent, may cost a process half a second in half a minute: a connection of
 our own with short timeouts, no retries, and a circuit that stays open for thirty seconds after a failure.
 """
+
 import logging
 import os
 import time
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from celery import current_app
@@ -52,7 +54,7 @@ class _Broker:
             self._closed_again_at = time.monotonic() + OPEN_SECONDS
             self._forget_connection()
             logger.warning(
-                "source=webhook_wake_up status=failure error=%s: the sweep will pick the rows up; not asking the broker "
+                "source=webhook_wake_up status=failure error=%s: the sweep picks the rows up; not asking the broker "
                 "again for %s s",
                 type(err).__name__,
                 OPEN_SECONDS,

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The Celery app, configured as the LMS's is: Django's settings without a namespace, old-style names."""
+
 import os
 
 from celery import Celery

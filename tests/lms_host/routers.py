@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """How the LMS routes its tasks: by EXPLICIT_QUEUES, handing out its own dict."""
+
 from django.conf import settings
 
 

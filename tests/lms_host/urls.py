@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The admin, the module that the LMS includes, and a view that grades inside the request's transaction."""
+
 from datetime import datetime
 
 from django.contrib import admin

@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """From a row to a POST: claim, build and freeze, send, write back."""
+
 import logging
 import time
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Callable
+from functools import partial
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf
-from channel_integrations.integrated_channel.exceptions import DeliveryFailed, LeaseLost, NoWebhookConfigured, WebhookNotOwed
+from channel_integrations.integrated_channel.exceptions import (
+    DeliveryFailed,
+    LeaseLost,
+    NoWebhookConfigured,
+    WebhookNotOwed,
+)
 from channel_integrations.integrated_channel.http_client import HttpAnswer, post_json
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -30,7 +37,8 @@ logger = logging.getLogger(__name__)
 CLAIM_SECONDS = 30.0
 #: candidates read at once
 PAGE = 50
-#: how long a delivery slot is held for one row: above the longest endpoint timeout (60 s); a killed holder blocks it so long
+#: how long a delivery slot is held for one row: above the longest endpoint timeout (60 s). A killed holder blocks the
+#: slot for as long.
 SLOT_HOLD = timedelta(seconds=75)
 
 
@@ -49,7 +57,7 @@ def deliver_in_slot() -> int:
             return handled
         name, token = slot
         try:
-            handled += deliver_due(deadline, lambda: WebhookLease.renew(name, token, SLOT_HOLD))
+            handled += deliver_due(deadline, partial(WebhookLease.renew, name, token, SLOT_HOLD))
         finally:
             WebhookLease.release(name, token)
         if not WebhookTransmissionQueue.objects.due(WebhookStatus.PENDING, timezone.now()).exists():

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """From a row to its learning time, or to the reason why there is none."""
+
 import logging
 import time
 from uuid import UUID

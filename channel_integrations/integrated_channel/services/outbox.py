@@ -5,9 +5,10 @@ From passes to rows, in the caller's transaction.
 The row is written where the grade is written, so that both are there or neither. It must therefore never wait for, or
 deadlock with, what the LMS does in the same transaction: two plain SELECTs, then one plain INSERT in a savepoint.
 """
+
 import logging
 import time
-from typing import Sequence
+from collections.abc import Sequence
 
 from django.db import IntegrityError, OperationalError, connections, router, transaction
 from django.utils import timezone

@@ -4,10 +4,12 @@ Who gets a webhook for a pass: the customers that sponsor the course run for the
 
 A link counts while it is linked; its ``active`` says only which customer the learner is looking at.
 """
+
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Iterable, NamedTuple, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from consent.models import DataSharingConsent
@@ -56,7 +58,10 @@ def find_recipients(
     """
     username = get_user_model().objects.filter(pk=OuterRef(OuterRef("user_id"))).values("username")
     consent = DataSharingConsent.objects.filter(
-        enterprise_customer=OuterRef("enterprise_customer"), course_id=course_id, granted=True, username=Subquery(username)
+        enterprise_customer=OuterRef("enterprise_customer"),
+        course_id=course_id,
+        granted=True,
+        username=Subquery(username),
     )
     rows = (
         EnterpriseCustomerUser.objects.filter(

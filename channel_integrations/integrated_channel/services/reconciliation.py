@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Passes without a row: a process killed between the grade's commit and the row, or a handler that failed."""
+
 import logging
 from itertools import groupby
 

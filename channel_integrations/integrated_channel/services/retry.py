@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """When an attempt is repeated: arithmetic only."""
+
 import random
 from datetime import timedelta
 from enum import Enum
@@ -39,5 +40,5 @@ def delay_after(attempts_made: int, jitter: float | None = None) -> timedelta | 
     """
     if attempts_made > len(SCHEDULE):
         return None
-    share = random.uniform(-1, 1) if jitter is None else jitter
+    share = random.uniform(-1, 1) if jitter is None else jitter  # noqa: S311  (jitter is no secret)
     return SCHEDULE[attempts_made - 1] * (1 + JITTER * share)

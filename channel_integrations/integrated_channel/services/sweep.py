@@ -4,6 +4,7 @@ What keeps webhooks moving when wake-ups are lost: the sweep, and the wake-up th
 
 The sweep is run by ``send_due_webhooks`` (cron, a sidecar) and, in part, by every ``process_webhook_queue``.
 """
+
 import logging
 from datetime import timedelta
 from uuid import UUID
@@ -11,7 +12,12 @@ from uuid import UUID
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import wake_up
-from channel_integrations.integrated_channel.models import UNFINISHED, WebhookLease, WebhookStatus, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.models import (
+    UNFINISHED,
+    WebhookLease,
+    WebhookStatus,
+    WebhookTransmissionQueue,
+)
 from channel_integrations.integrated_channel.services.enrichment import release_overdue
 from channel_integrations.integrated_channel.services.reconciliation import record_missing_passes
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Which endpoint a claimed webhook goes to."""
+
 from typing import Any
 
 from channel_integrations.integrated_channel.exceptions import NoWebhookConfigured

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A site's ADDL_INSTALLED_APPS and YAML come after the common settings: what they undid is done again."""
+
 from channel_integrations.integrated_channel.settings.common import keep_one_app_config, put_router_first
 
 

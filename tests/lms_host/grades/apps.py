@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The grades app, which also connects the plugins' receivers, as the LMS does when its apps are ready."""
+
 from django.apps import AppConfig
 from edx_django_utils.plugins import connect_plugin_receivers
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The columns and indexes of the LMS's persistent grades."""
+
 from django.db import models
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """From rows to POSTs against a real receiver: routing, freezing, outcomes, leases, slots."""
+
 import json
 import time
 import uuid
@@ -64,7 +65,9 @@ def test_a_due_webhook_is_delivered(webhook, receiver):
     assert deliver() == 0
 
 
-@pytest.mark.parametrize(("status", "after"), [(500, "pending"), (429, "pending"), (404, "pending"), (400, "failed"), (302, "failed")])
+@pytest.mark.parametrize(
+    ("status", "after"), [(500, "pending"), (429, "pending"), (404, "pending"), (400, "failed"), (302, "failed")]
+)
 def test_what_becomes_of_it(webhook, receiver, status, after):
     receiver.clear()
     receiver.expect_request("/hook").respond_with_data("no", status=status)
@@ -141,7 +144,10 @@ def test_what_a_killed_worker_left_is_due_again_when_its_lease_ends(webhook, rec
     ("event", "reason"),
     [
         (lambda w: get_user_model().objects.filter(pk=w.user_id).delete(), "the learner's account is gone"),
-        (lambda w: EnterpriseCustomerUser.objects.update(linked=False), "the learner is no longer linked to the customer"),
+        (
+            lambda w: EnterpriseCustomerUser.objects.update(linked=False),
+            "the learner is no longer linked to the customer",
+        ),
         (lambda w: EnterpriseWebhookConfiguration.objects.all().delete(), "endpoint deleted"),
         (
             lambda w: EnterpriseWebhookConfiguration.objects.update(send_from=timezone.now() + timedelta(hours=1)),
@@ -214,8 +220,19 @@ def sign_on(webhook, country):
 
 @pytest.mark.parametrize(
     ("country", "region"),
-    [("US", "US"), (["us"], "US"), ("de", "EU"), (["FR"], "EU"), ("EU", "EU"), ("GB", "OTHER"), ("", "OTHER"), ([], "OTHER"), (None, "OTHER"), (7, "OTHER")],
-)  # fmt: skip
+    [
+        ("US", "US"),
+        (["us"], "US"),
+        ("de", "EU"),
+        (["FR"], "EU"),
+        ("EU", "EU"),
+        ("GB", "OTHER"),
+        ("", "OTHER"),
+        ([], "OTHER"),
+        (None, "OTHER"),
+        (7, "OTHER"),
+    ],
+)
 def test_the_region_of_a_learner(webhook, country, region):
     assert get_user_region(sign_on(webhook, country)) == region
 

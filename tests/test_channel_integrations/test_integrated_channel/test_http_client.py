@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The way out, over real sockets; and the targets it must not dial."""
+
 import gzip
 import ipaddress
 import socket
@@ -181,7 +182,9 @@ def reset(connection):
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-@pytest.mark.parametrize("talk", [reset, lambda connection: connection.recv(10), lambda c: c.sendall(b"hello?\r\n\r\n")])
+@pytest.mark.parametrize(
+    "talk", [reset, lambda connection: connection.recv(10), lambda c: c.sendall(b"hello?\r\n\r\n")]
+)
 def test_a_broken_conversation_is_one_error(raw_server, development, talk):
     with pytest.raises(ConnectionFailed) as failure:
         post(raw_server(talk).url + "?key=secret")
@@ -204,7 +207,9 @@ def test_a_name_that_does_not_exist(monkeypatch):
 
 def test_the_next_address_is_tried(httpserver, monkeypatch, development):
     httpserver.expect_request("/").respond_with_data("ok")
-    where = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, httpserver.port)) for host in ("127.0.0.9", "127.0.0.1")]
+    where = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, httpserver.port)) for host in ("127.0.0.9", "127.0.0.1")
+    ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: where)
     assert post(f"http://two.example.com:{httpserver.port}/").status == 200
     assert httpserver.log[0][0].headers["Host"] == f"two.example.com:{httpserver.port}"
@@ -322,7 +327,12 @@ def test_hostile_urls_are_refused_with_words_and_without_the_url(url):
 
 @pytest.mark.parametrize(
     "url",
-    ["https://partner.example.com/hook?x=1", "https://partner.example.com:8443/", "https://8.8.8.8/", "https://[2606:4700::1111]/"],
+    [
+        "https://partner.example.com/hook?x=1",
+        "https://partner.example.com:8443/",
+        "https://8.8.8.8/",
+        "https://[2606:4700::1111]/",
+    ],
 )
 def test_public_https_is_taken(url):
     check_url(url)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What counts as a pass, what makes it the same pass again, and the body that partners get."""
+
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from channel_integrations.integrated_channel.exceptions import MalformedEvent
 from channel_integrations.integrated_channel.passes import CoursePass
 from channel_integrations.integrated_channel.payloads import completion_payload, to_body
 
-PASSED = datetime(2026, 11, 20, 10, 30, tzinfo=timezone.utc)
+PASSED = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
 CUSTOMER = UUID("0f6c2a52-8d6d-4b31-9b5a-000000000001")
 COURSE = "course-v1:edX+Demo+2026"
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The schedule and the reading of answers: arithmetic."""
+
 from datetime import timedelta
 
 import pytest
@@ -14,7 +15,10 @@ from channel_integrations.integrated_channel.services.retry import SCHEDULE, Out
         (status, Outcome.RETRY)
         for status in (401, 403, 404, 407, 408, 409, 410, 421, 423, 425, 429, 500, 502, 503, 504, 599)
     ]
-    + [(status, Outcome.FAILED) for status in (300, 301, 302, 304, 307, 308, 400, 402, 405, 406, 411, 413, 415, 418, 422)],
+    + [
+        (status, Outcome.FAILED)
+        for status in (300, 301, 302, 304, 307, 308, 400, 402, 405, 406, 411, 413, 415, 418, 422)
+    ],
 )
 def test_what_an_answer_means(status, outcome):
     assert classify(status) is outcome

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The client against a server that speaks Snowflake's protocol."""
+
 import os
 import socket
 import subprocess
@@ -132,7 +133,7 @@ def test_a_cache_time_of_zero_asks_every_time(snowflake, settings):
     assert ask() == 120
 
 
-@pytest.mark.parametrize("course", ["course-v1:O'Reilly+\"X\"+2026", "course-v1:Ünï+🎓+2026", "c'; DROP TABLE x; --"])
+@pytest.mark.parametrize("course", ['course-v1:O\'Reilly+"X"+2026', "course-v1:Ünï+🎓+2026", "c'; DROP TABLE x; --"])
 def test_course_keys_are_bound_not_pasted(snowflake, course):
     snowflake.add(7, course, CUSTOMER, 42)
     assert ask(course=course) == 42
@@ -163,11 +164,16 @@ def test_an_error_is_not_cached(snowflake, settings):
 
 
 def test_table_and_columns_are_settings(snowflake, settings):
-    snowflake.execute("CREATE OR REPLACE TABLE PROD.BUSINESS_INTELLIGENCE.OURS (WHO INT, RUN VARCHAR, PAYER VARCHAR, SECS INT)")
+    snowflake.execute(
+        "CREATE OR REPLACE TABLE PROD.BUSINESS_INTELLIGENCE.OURS (WHO INT, RUN VARCHAR, PAYER VARCHAR, SECS INT)"
+    )
     snowflake.execute("INSERT INTO PROD.BUSINESS_INTELLIGENCE.OURS VALUES (?, ?, ?, ?)", (7, COURSE, str(CUSTOMER), 99))
     settings.CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE = "PROD.BUSINESS_INTELLIGENCE.OURS"
     settings.CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {
-        "user": "WHO", "course": "RUN", "customer": "PAYER", "seconds": "SECS"
+        "user": "WHO",
+        "course": "RUN",
+        "customer": "PAYER",
+        "seconds": "SECS",
     }
     assert ask() == 99
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """From the real grade event to rows: who gets one, when, and that the LMS never pays for it."""
+
 import logging
 from datetime import timedelta
 from types import SimpleNamespace
@@ -256,7 +257,12 @@ def test_latency_is_logged_for_monitoring(caplog):
 
 def test_nothing_locks_or_updates_other_tables():
     _, learner = sponsored_learner()
-    with CaptureQueriesContext(connection, ) as queries, transaction.atomic():
+    with (
+        CaptureQueriesContext(
+            connection,
+        ) as queries,
+        transaction.atomic(),
+    ):
         grade_event(learner)
     statements = [query["sql"].split(" ")[0] for query in queries]
     assert statements.count("INSERT") == 1 and "UPDATE" not in statements

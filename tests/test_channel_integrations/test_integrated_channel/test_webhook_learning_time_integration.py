@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """End to end: grade event → database → Redis → worker process → Snowflake's protocol → POST."""
+
 import json
 import os
 import signal
@@ -294,7 +295,14 @@ def test_regrades_beside_the_lms_own_transactions_neither_deadlock_nor_lose_a_gr
         for pk in WebhookTransmissionQueue.objects.order_by("pk").values_list("pk", flat=True):
             WebhookTransmissionQueue.objects.filter(pk=pk).delete()
 
-    steps = [lambda: regrade(learners), lambda: regrade(learners[::-1]), lambda: regrade(learners[4:]), lms, lms, forget]
+    steps = [
+        lambda: regrade(learners),
+        lambda: regrade(learners[::-1]),
+        lambda: regrade(learners[4:]),
+        lms,
+        lms,
+        forget,
+    ]
     threads = [threading.Thread(target=run, args=(step,)) for step in steps]
     for thread in threads:
         thread.start()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The sweep as a command, for cron, a sidecar or a person."""
+
 import time
 
 from django.core.management.base import BaseCommand, CommandError
@@ -18,7 +19,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser) -> None:
         parser.add_argument("--loop", action="store_true", help="go on until interrupted")
-        parser.add_argument("--interval", type=int, default=30, help="seconds between two rounds of --loop (default 30)")
+        parser.add_argument(
+            "--interval", type=int, default=30, help="seconds between two rounds of --loop (default 30)"
+        )
 
     def handle(self, *args, **options) -> None:
         if not 1 <= options["interval"] <= 3600:
