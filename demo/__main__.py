@@ -32,6 +32,7 @@ def say(text: str) -> None:
 def main() -> int:
     """Run the demo; the exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has it ignored in the background
     folder = Path(tempfile.mkdtemp(prefix="channel-webhooks-demo-"))
     try:
         with ExitStack() as running:

@@ -12,7 +12,8 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(FOLDER / "lms.sqlite3"),
         "ATOMIC_REQUESTS": True,
-        "OPTIONS": {"timeout": 20},
+        # A transaction that begins with a read and then writes would otherwise fail at once beside another writer.
+        "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE"},
     }
 }
 CACHES = {
