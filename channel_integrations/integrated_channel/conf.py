@@ -143,14 +143,14 @@ def snowflake_config() -> dict[str, Any]:
 
 def learning_time_table() -> str:
     """The validated, dotted name of the rollup."""
-    given = getattr(settings, "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE", None)
+    given = _given("CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE")
     return given if _is_table_name(given) else DEFAULTS["CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE"]  # type: ignore
 
 
 def learning_time_columns() -> dict[str, str]:
     """Validated column names under the keys user, course, customer and seconds."""
     default: dict[str, str] = DEFAULTS["CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS"]  # type: ignore[assignment]
-    given: Any = getattr(settings, "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS", None)
+    given = _given("CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS")
     return {**default, **given} if _are_column_names(given) else dict(default)
 
 
@@ -178,18 +178,26 @@ def problems() -> Iterator[Problem]:
     """Every setting of the wrong type or out of bounds (Snowflake's sign-in is ``snowflake_sign_in``'s to judge)."""
     for number in _WHOLE_NUMBERS:
         yield from number.problems()
-    if not _is_table_name(getattr(settings, "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE", None)):
+    if not _is_table_name(_given("CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE")):
         yield Problem(
             "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE",
             "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE must be one to three plain identifiers joined by dots.",
             'Type for example CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE = "PROD.BUSINESS_INTELLIGENCE.LEARNING_TIME".',
         )
-    if not _are_column_names(getattr(settings, "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS", None)):
+    if not _are_column_names(_given("CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS")):
         yield Problem(
             "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS",
             "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS must map user, course, customer and seconds to plain identifiers.",
             'Type for example CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"user": "USER_ID"}; others keep their default.',
         )
+    for task in (ENRICHMENT_TASK, DELIVERY_TASK):
+        route = celery_task_routes().get(task, {})
+        if not isinstance(route, (str, dict)):
+            yield Problem(
+                "CELERY_TASK_ROUTES",
+                f"CELERY_TASK_ROUTES has an entry for {task} that is neither a queue's name nor a dict.",
+                f"Type CELERY_TASK_ROUTES = {{'{task}': {{'queue': '{ENRICHMENT_QUEUE}'}}}}. Until then it is ignored.",
+            )
     for name in ("CHANNEL_WEBHOOKS_DELIVERY_QUEUE", "CHANNEL_WEBHOOKS_GRADE_SOURCE"):
         given = getattr(settings, name, None)
         if given is not None and (not isinstance(given, str) or not given):
@@ -207,6 +215,10 @@ def problems() -> Iterator[Problem]:
             "A purged row no longer keeps its pass from going out twice: type CHANNEL_WEBHOOKS_RETENTION_DAYS = "
             f"{max(90, 2 * _MAX_AGE.value())}.",
         )
+
+
+def _given(name: str) -> Any:
+    return getattr(settings, name, DEFAULTS[name])
 
 
 def _is_table_name(given: Any) -> bool:

@@ -16,7 +16,9 @@ def route_task(name, args=None, kwargs=None, options=None, task=None, **_):
         return None
     for routes in (conf.celery_task_routes(), conf.explicit_queues()):
         route = routes.get(name)
-        if route:
-            return {"queue": route} if isinstance(route, str) else dict(route)
+        if isinstance(route, str) and route:
+            return {"queue": route}
+        if isinstance(route, dict) and route:
+            return dict(route)
     queue = conf.default_queue_of(name)
     return {"queue": queue} if queue else None

@@ -27,9 +27,12 @@ COMMANDS = [
 
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess:
     """The finished command, output as text; it does not see the checkout."""
-    inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PIP_REQUIRE_VIRTUALENV")}
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PIP_REQUIRE_VIRTUALENV")
+    }
     return subprocess.run(
         [str(part) for part in command],
+        check=False,
         capture_output=True,
         text=True,
         timeout=300,
@@ -178,7 +181,10 @@ for name, module in sorted(sys.modules.items()):
 
 # ---- beside the other distribution, in every order
 
-IMPORT_OURS = "import channel_integrations, channel_integrations.integrated_channel.apps as a; print(a.__file__, a.IntegratedChannelConfig.label)"
+IMPORT_OURS = (
+    "import channel_integrations, channel_integrations.integrated_channel.apps as a; "
+    "print(a.__file__, a.IntegratedChannelConfig.label)"
+)
 
 
 def commands_in(stderr: str) -> list[str]:

@@ -5,6 +5,7 @@ import pytest
 from celery.app.task import Context
 from django.conf import settings as django_settings
 
+from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.routers import route_task
 from channel_integrations.integrated_channel.settings.common import (
     DELIVERY_TASK,
@@ -128,3 +129,10 @@ def test_whatever_the_lms_routes_by_comes_second(given, expected):
     put_router_first(Settings)
     assert expected == Settings.CELERY_ROUTES
     assert Settings.CELERY_ROUTES is not given
+
+
+@pytest.mark.parametrize("nonsense", [5, ["a"], object()])
+def test_a_nonsense_route_is_ignored_and_reported(settings, nonsense):
+    settings.CELERY_TASK_ROUTES = {ENRICHMENT_TASK: nonsense}
+    assert route_task(ENRICHMENT_TASK) == {"queue": "edx.lms.core.webhook_enrichment"}
+    assert "CELERY_TASK_ROUTES" in [problem.setting for problem in conf.problems()]
