@@ -41,7 +41,7 @@ quality: $(VENV)/quality ## lint, types, PII annotations, migrations, documentat
 	$(BIN)/mypy
 	$(BIN)/python manage.py makemigrations --check --dry-run channel_webhooks
 	DJANGO_SETTINGS_MODULE=test_settings $(BIN)/code_annotations django_find_annotations \
-		--config_file .pii_annotations.yml --app_name channel_webhooks --lint --report
+		--config_file .pii_annotations.yml --app_name channel_integrations.integrated_channel --lint --report --coverage
 	$(BIN)/sphinx-build -q -W -b html docs docs/_build/html
 
 demo: $(VENV)/installed ## show the whole thing: make demo [BROKER=redis://...] [KEEP=1]
