@@ -7,6 +7,10 @@ production settings, and only then EXPLICIT_QUEUES. Addresses of servers come fr
 """
 
 import os
+import sys
+
+# edx-enterprise imports the LMS's ``common.djangoapps.student``, where there is one.
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tests", "lms_host", "platform"))
 
 from edx_django_utils.plugins import add_plugins, get_plugin_apps
 from enterprise.settings.test import *  # noqa: F403  (the base that edx-enterprise boots alone with)
@@ -72,14 +76,14 @@ EXPLICIT_QUEUES = {"lms.other_task": {"queue": "edx.lms.core.high"}}
 
 MIGRATION_MODULES = {app.rsplit(".", 1)[-1]: None for app in _INSTALLED_APPS}
 MIGRATION_MODULES.update({"channel_webhooks": "channel_integrations.integrated_channel.migrations"})
-MIGRATION_MODULES.update({"grades": None, "social_django": None, "integrated_channel": None})
+MIGRATION_MODULES.update({"grades": None, "student": None, "social_django": None, "integrated_channel": None})
 
 # edx-enterprise 8 is a plugin as well; edx-enterprise 6 is listed by the LMS.
 _PLUGIN_APPS = get_plugin_apps("lms.djangoapp")
 _PLUGGED_IN = {app.partition(".")[0] for app in _PLUGIN_APPS}
 INSTALLED_APPS = [app for app in _INSTALLED_APPS if app not in _PLUGGED_IN]
 INSTALLED_APPS += [app for app in ("oauth2_provider", "social_django") if app not in INSTALLED_APPS]
-INSTALLED_APPS.append("tests.lms_host.grades.apps.GradesConfig")
+INSTALLED_APPS += ["tests.lms_host.grades.apps.GradesConfig", "common.djangoapps.student"]
 # The LMS of December 2025 installs this name whenever it can be imported.
 OPTIONAL_APPS = [("channel_integrations.integrated_channel", None)]
 for _app, _insert_before in OPTIONAL_APPS:

@@ -2,6 +2,7 @@
 """Fixtures: real servers, and a database whose rows other processes can see."""
 
 import pytest
+from common.djangoapps.student.models import CourseEnrollment
 from consent.models import DataSharingConsent
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
@@ -21,6 +22,7 @@ TABLES = (
     models.WebhookLease,
     models.EnterpriseWebhookConfiguration,
     PersistentCourseGrade,
+    CourseEnrollment,
     DataSharingConsent,
     EnterpriseCourseEnrollment,
     EnterpriseCustomerUser,

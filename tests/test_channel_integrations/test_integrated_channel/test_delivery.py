@@ -7,10 +7,11 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from common.djangoapps.student.models import CourseEnrollment
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.utils import timezone
-from enterprise.models import EnterpriseCustomerUser
+from enterprise.models import EnterpriseCustomer, EnterpriseCustomerUser
 from social_django.models import UserSocialAuth
 
 from channel_integrations.integrated_channel.models import (
@@ -163,6 +164,22 @@ def test_what_is_no_longer_owed_is_cancelled(webhook, receiver, event, reason):
     assert receiver.log == []
 
 
+@pytest.mark.parametrize(
+    ("mode", "reports_audit", "status"),
+    [("audit", False, "cancelled"), ("audit", True, "delivered"), ("verified", False, "delivered")],
+)
+def test_audit_enrolments_go_out_where_the_customer_reports_them(webhook, receiver, mode, reports_audit, status):
+    # In bulk, since edx-enterprise's receivers of single enrolments ask other services.
+    CourseEnrollment.objects.bulk_create(
+        [CourseEnrollment(user_id=webhook.user_id, course_id=webhook.course_id, mode=mode)]
+    )
+    EnterpriseCustomer.objects.update(enable_audit_enrollment=True, enable_audit_data_reporting=reports_audit)
+    deliver()
+    webhook.refresh_from_db()
+    assert webhook.status == status
+    assert webhook.reason == ("the customer does not report audit enrolments" if status == "cancelled" else "")
+
+
 def test_consent_withdrawn_in_between(receiver):
     customer = make_customer(enable_data_sharing_consent=True)
     make_endpoint(customer, receiver.url_for("/hook"))
@@ -270,7 +287,9 @@ def test_an_answer_with_astral_characters_and_the_log_without_people(webhook, re
     receiver.expect_request("/hook").respond_with_data("🎓 thanks")
     deliver()
     assert "thanks" in webhook.attempts.get().response_start
-    assert "@example.com" not in caplog.text and "learner" not in caplog.text
+    ours = "".join(r.getMessage() for r in caplog.records if r.name.startswith("channel_integrations"))
+    assert "status=delivered" in ours
+    assert "@example.com" not in ours and "learner" not in ours
 
 
 def test_no_more_deliveries_at_once_than_slots(webhook, receiver):

@@ -228,6 +228,23 @@ def test_a_broken_broker_costs_half_a_second_once_and_no_grade(acme, receiver, k
     assert delivered(20)()
 
 
+def test_a_request_that_grades_answers_whatever_the_broker_does(acme, receiver, client):
+    """Under ATOMIC_REQUESTS, as a rescoring view of the LMS."""
+    from tests.lms_host.grades.models import PersistentCourseGrade
+
+    learner = make_learner(acme)
+    before = app.conf.broker_url
+    app.conf.broker_url = app.conf.broker_write_url = f"redis://127.0.0.1:{free_port()}/0"
+    wake_up.broker.reset()
+    try:
+        answer = client.post("/grade", {"user_id": learner.id, "passed_at": timezone.now().isoformat()})
+    finally:
+        app.conf.broker_url = app.conf.broker_write_url = before
+    assert answer.status_code == 200
+    assert PersistentCourseGrade.objects.filter(user_id=learner.id).exists()
+    assert WebhookTransmissionQueue.objects.filter(user_id=learner.id).exists()
+
+
 @pytest.mark.mariadb
 @pytest.mark.parametrize("round_", range(3))
 def test_the_same_event_twice_at_once_makes_one_row(acme, round_):
