@@ -2,6 +2,7 @@
 """Which URLs and addresses may be dialled: public https, nothing inside."""
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from channel_integrations.integrated_channel import conf
@@ -10,6 +11,7 @@ from channel_integrations.integrated_channel.exceptions import AddressRefused
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_URL_LENGTH = 500
+HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\Z")
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")
 
 #: listed, since the ``is_global`` of older CPython releases (3.11.7, 3.12.1) lets some of these pass
@@ -20,6 +22,7 @@ REFUSED_NETWORKS = tuple(
         "10.0.0.0/8",
         "100.64.0.0/10",  # carrier-grade NAT; 100.100.100.200 serves metadata in one cloud
         "127.0.0.0/8",
+        "168.63.129.16/32",  # public by its number, but inside Azure the host that serves the machine its secrets
         "169.254.0.0/16",  # link-local; cloud metadata
         "172.16.0.0/12",
         "192.0.0.0/24",
@@ -31,21 +34,15 @@ REFUSED_NETWORKS = tuple(
         "203.0.113.0/24",
         "224.0.0.0/4",
         "240.0.0.0/4",
-        "::/96",  # unspecified, loopback, IPv4-compatible
-        "::ffff:0:0:0/96",  # IPv4-translated
-        "64:ff9b:1::/48",  # local-use NAT64
-        "100::/64",
         "2001::/23",  # Teredo, ORCHID, benchmarking
         "2001:db8::/32",
         "2002::/16",  # 6to4
         "3fff::/20",
-        "5f00::/16",
-        "fc00::/7",
-        "fe80::/10",
-        "fec0::/10",
-        "ff00::/8",
     )
 )
+#: All that is given out as public unicast. Outside of it lie loopback, link-local, site-local and unique local
+#: addresses, multicast, and the forms that carry an IPv4 address (IPv4-compatible, IPv4-translated, local NAT64).
+PUBLIC_IPV6 = ipaddress.IPv6Network("2000::/3")
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -59,17 +56,20 @@ def check_url(url: str) -> None:
         parts = urlsplit(url)
         port = parts.port
         host = (parts.hostname or "").lower()
+        url.encode()
     except ValueError as err:
         raise AddressRefused("The URL cannot be read. Type for example https://partner.example.com/webhooks.") from err
     development = conf.allow_private_addresses()
     if parts.scheme != "https" and not (development and parts.scheme == "http"):
         raise AddressRefused("The URL must begin with https://.")
-    if not host or len(url) > MAX_URL_LENGTH or any(ord(character) <= 32 for character in url):
+    if not host or len(url) > MAX_URL_LENGTH or any(ord(character) <= 32 or ord(character) == 127 for character in url):
         raise AddressRefused(f"The URL must name a host, hold no spaces and have {MAX_URL_LENGTH} characters at most.")
     if parts.username is not None or parts.password is not None:
         raise AddressRefused("The URL must not hold a user name or a password.")
-    if parts.fragment or "\\" in url:
+    if "#" in url or "\\" in url:
         raise AddressRefused("The URL must hold neither a # fragment nor a backslash.")
+    if "[" in parts.netloc and ":" not in host:
+        raise AddressRefused("Write an IP address in its usual form, or better a host name.")
     if development:
         return
     if port not in (None, 443) and port < 1024:
@@ -85,6 +85,9 @@ def _check_host(host: str) -> None:
     except ValueError:
         if _looks_numeric(host):
             raise AddressRefused("Write an IP address in its usual form, or better a host name.") from None
+        if not HOST_NAME.match(host):
+            # requests and the resolver fold other alphabets differently: 127.0.0.1 can be written in circled digits.
+            raise AddressRefused("Write the host in letters a to z, digits and hyphens (an IDN as xn--...).") from None
         if "." not in host:
             raise AddressRefused("The URL must name a public host, such as partner.example.com.") from None
         return
@@ -112,7 +115,8 @@ def check_address(address: IPAddress) -> None:
         if embedded is not None:
             address = embedded
     refused = any(address in network for network in REFUSED_NETWORKS if network.version == address.version)
-    if refused or not address.is_global or address.is_multicast:
+    unassigned = address.version == 6 and address not in PUBLIC_IPV6
+    if refused or unassigned or not address.is_global:
         raise AddressRefused("The host has an address that is not public.")
 
 

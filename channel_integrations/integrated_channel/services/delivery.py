@@ -129,7 +129,12 @@ def _send(webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfigur
     started_at, started = timezone.now(), time.monotonic()
     answer, error = None, ""
     try:
-        answer = post_json(endpoint.webhook_url, webhook.body.encode(), {}, endpoint.webhook_timeout_seconds)
+        answer = post_json(
+            endpoint.webhook_url,
+            webhook.body.encode(),
+            {"webhook-id": str(webhook.webhook_id)},
+            endpoint.webhook_timeout_seconds,
+        )
     except DeliveryFailed as err:
         error = err.code
     duration_ms = round((time.monotonic() - started) * 1000)

@@ -15,6 +15,7 @@ from channel_integrations.integrated_channel.snowflake_client import SnowflakeLe
 
 logger = logging.getLogger(__name__)
 
+TASK = "enrich_and_send_completion_webhook"
 #: rows moved by one call of ``release_overdue``
 BATCH = 500
 
@@ -74,11 +75,14 @@ def _look_up(webhook: WebhookTransmissionQueue) -> tuple[int | None, str]:
             webhook.webhook_id,
             type(err).__name__,
             exc_info=True,
+            extra={"source": "celery", "task": TASK, "status": "failure"},
         )
-    logger.info(
-        "source=celery task=enrich_and_send_completion_webhook status=%s webhook=%s duration_ms=%s",
-        outcome,
-        webhook.webhook_id,
-        round((time.monotonic() - started) * 1000, 1),
-    )
+    else:
+        duration_ms = round((time.monotonic() - started) * 1000, 1)
+        logger.info(
+            "source=celery task=enrich_and_send_completion_webhook status=success webhook=%s duration_ms=%s",
+            webhook.webhook_id,
+            duration_ms,
+            extra={"source": "celery", "task": TASK, "status": "success", "duration_ms": duration_ms},
+        )
     return seconds, outcome

@@ -14,6 +14,7 @@ from django.utils import timezone
 from enterprise.models import EnterpriseCustomer, EnterpriseCustomerUser
 from social_django.models import UserSocialAuth
 
+from channel_integrations.integrated_channel.management.commands.send_due_webhooks import Command
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookLease,
@@ -25,6 +26,7 @@ from channel_integrations.integrated_channel.services import delivery, enrichmen
 from channel_integrations.integrated_channel.services.recipients import require_owed
 from channel_integrations.integrated_channel.services.region_service import get_user_region
 from tests.factories import COURSE, give_consent, grade_event, make_customer, make_endpoint, make_learner, write_grade
+from tests.servers import free_port
 
 pytestmark = pytest.mark.django_db
 
@@ -85,8 +87,9 @@ def test_every_attempt_sends_the_same_bytes(webhook, receiver):
     get_user_model().objects.filter(pk=webhook.user_id).update(email="changed@example.com")
     make_due(webhook)
     deliver()
-    first, second = (request.get_data() for request, _ in receiver.log)
-    assert first == second
+    first, second = (request for request, _ in receiver.log)
+    assert first.get_data() == second.get_data()
+    assert first.headers["webhook-id"] == second.headers["webhook-id"] == str(webhook.webhook_id)
 
 
 def test_after_the_tenth_attempt_it_has_failed(webhook, receiver):
@@ -376,3 +379,48 @@ def test_the_command_refuses_a_senseless_interval():
 
 def test_the_course_of_the_row_is_the_events(webhook):
     assert webhook.course_id == COURSE
+
+
+def test_the_sweep_runs_under_a_bad_configuration(flag_on, webhook, receiver, settings):
+    """Snowflake is not configured, which a check reports as an error."""
+    WebhookTransmissionQueue.objects.update(enrich_by=timezone.now())
+    settings.CHANNEL_WEBHOOKS_RECONCILE_DAYS = "three"
+    Command().execute(loop=False, interval=30, force_color=False, no_color=False, skip_checks=False)
+    webhook.refresh_from_db()
+    assert webhook.status == WebhookStatus.DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("port_is_open", "status", "outcome"), [(False, "failure", "unreachable"), (True, "success", "no_row")]
+)
+def test_a_lookup_in_this_process_is_logged_and_passes_the_row_on(
+    snowflake, webhook_awaiting, settings, caplog, port_is_open, status, outcome
+):
+    caplog.set_level("INFO", "channel_integrations")
+    if not port_is_open:
+        settings.SNOWFLAKE_CONFIG = {**snowflake.config(), "port": free_port()}
+        settings.CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS = 1
+    assert enrichment.enrich(webhook_awaiting.webhook_id) is True
+    webhook_awaiting.refresh_from_db()
+    assert (webhook_awaiting.status, webhook_awaiting.learning_time_status) == (WebhookStatus.PENDING, outcome)
+    lines = [r for r in caplog.records if "task=enrich_and_send_completion_webhook" in r.getMessage()]
+    assert [line.status for line in lines] == [status]
+    assert enrichment.enrich(webhook_awaiting.webhook_id) is False, "a repeated wake-up does nothing"
+
+
+@pytest.fixture
+def webhook_awaiting(snowflake, receiver):
+    """One webhook that waits for its learning time."""
+    customer = make_customer()
+    make_endpoint(customer, receiver.url_for("/hook"))
+    grade_event(make_learner(customer))
+    return WebhookTransmissionQueue.objects.get()
+
+
+def test_a_learner_gone_before_the_lookup_is_not_looked_up(webhook_awaiting, caplog):
+    get_user_model().objects.filter(pk=webhook_awaiting.user_id).delete()
+    caplog.set_level("INFO", "channel_integrations")
+    assert enrichment.enrich(webhook_awaiting.webhook_id) is False
+    webhook_awaiting.refresh_from_db()
+    assert webhook_awaiting.status == WebhookStatus.CANCELLED
+    assert "source=snowflake_client" not in caplog.text
