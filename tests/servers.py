@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,7 +56,7 @@ class Daemon:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, **self.popen
             )
-        atexit.register(self.kill)
+        _at_exit(self.kill)
         return self
 
     def kill(self, how: int = signal.SIGKILL) -> None:
@@ -65,10 +67,16 @@ class Daemon:
             self.process.wait(timeout=20)
 
 
+def _at_exit(clean_up: Callable[[], None]) -> None:
+    """Clean up when this process ends, and not when a child that a test has forked does."""
+    owner = os.getpid()
+    atexit.register(lambda: clean_up() if os.getpid() == owner else None)
+
+
 def _temporary_folder(prefix: str) -> Path:
     """A folder that is gone after the run; what is started in it later is ended earlier."""
     folder = Path(tempfile.mkdtemp(prefix=prefix))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _at_exit(partial(shutil.rmtree, folder, ignore_errors=True))
     return folder
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import django
 import pytest
 
 from demo.people import NO_WEBHOOK
@@ -36,6 +37,7 @@ def test_the_verdict(expected, posts, verdict):
     assert judge(expected, posts).startswith(verdict)
 
 
+@pytest.mark.skipif(django.VERSION < (5, 1), reason="`make demo` runs on Django 5.2: its SQLite needs transaction_mode")
 def test_the_demo_succeeds_and_shows_a_table():
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LMS_")}
     done = subprocess.run(

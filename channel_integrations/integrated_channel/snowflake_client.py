@@ -2,9 +2,10 @@
 """How long a learner spent learning in a course run, from Snowflake through the cache."""
 
 import hashlib
+import json
 import logging
-import math
 import time
+from decimal import Decimal
 from typing import Any
 
 from django.core.cache import cache
@@ -46,13 +47,13 @@ def _look_up(user_id: int, course_id: str, enterprise_customer_uuid: str) -> int
     started, status = time.monotonic(), "ok"
     columns = conf.learning_time_columns()
     try:
-        total, _rows = fetch_one(
+        row = fetch_one(
             # Names cannot be bound; these are validated identifiers. Values are bound on the server.
             f"SELECT SUM({columns['seconds']}), COUNT(*) FROM {conf.learning_time_table()} "  # noqa: S608
             f"WHERE {columns['user']} = ? AND {columns['course']} = ? AND {columns['customer']} = ?",
-            (user_id, course_id, enterprise_customer_uuid),
+            (user_id, course_id, str(enterprise_customer_uuid)),
         )
-        return _whole_seconds(total)
+        return _whole_seconds(row[0]) if row else None
     except LearningTimeUnavailable as err:
         status = err.code
         raise
@@ -74,17 +75,16 @@ def _whole_seconds(total: Any) -> int | None:
     """
     if total is None:
         return None
-    try:
-        seconds = float(total)
-    except (TypeError, ValueError) as err:
-        raise InvalidLearningTime("the sum is not a number") from err
-    if not math.isfinite(seconds) or not 0 <= seconds <= MAX_SECONDS:
+    is_nan = total != total  # noqa: PLR0124  (nothing else differs from itself, be it a float or a Decimal)
+    if is_nan or isinstance(total, bool) or not isinstance(total, int | float | Decimal):
+        raise InvalidLearningTime("the sum is not a number")
+    if not 0 <= total <= MAX_SECONDS:
         raise InvalidLearningTime("the sum is negative or absurdly large")
-    return int(seconds)
+    return int(total)
 
 
 def _cache_key(user_id: int, course_id: str, enterprise_customer_uuid: str) -> str:
-    facts = f"{user_id}\x1f{course_id}\x1f{enterprise_customer_uuid}"
+    facts = json.dumps([user_id, course_id, str(enterprise_customer_uuid)])  # ASCII, whatever a course is called
     return f"channel_webhooks.learning_time.1.{hashlib.sha256(facts.encode()).hexdigest()}"
 
 
@@ -93,6 +93,8 @@ def _cached(key: str) -> dict[str, Any] | None:
         return None
     try:
         found = cache.get(key)
+        if not (isinstance(found, dict) and "seconds" in found):
+            found = None
         status = "miss" if found is None else "hit"
     except Exception as err:  # Every backend raises its own; without a cache Snowflake is asked.
         found, status = None, "error"

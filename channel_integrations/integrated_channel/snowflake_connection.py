@@ -7,6 +7,8 @@ lookup only: it is large, and no LMS process that makes no lookups should pay fo
 """
 
 import os
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +18,6 @@ from sqlalchemy.pool import QueuePool
 
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.exceptions import (
-    LearningTimeUnavailable,
     SnowflakeNotConfigured,
     SnowflakeQueryFailed,
     SnowflakeUnreachable,
@@ -30,27 +31,34 @@ RECYCLE_SECONDS = 3 * 3600
 POOL_SIZE, POOL_OVERFLOW = 2, 6
 #: the session or its token has expired, or the session is gone
 EXPIRED_SESSION = frozenset({390104, 390110, 390111, 390112, 390113, 390114, 390115, 390195})
+#: cancelled in the warehouse: by its timeout, or by somebody
+STATEMENT_CANCELLED = frozenset({604, 630})
 
 _pool: QueuePool | None = None
+_pool_lock = threading.Lock()
 
 
-def fetch_one(statement: str, parameters: Sequence[Any]) -> Sequence[Any]:
+def fetch_one(statement: str, parameters: Sequence[Any]) -> Sequence[Any] | None:
     """
     The first row of a statement, with its parameters bound on the server.
 
-    A connection that turns out to be dead or expired is replaced and the statement repeated, once.
+    A connection that turns out to be dead or expired is dropped and the statement repeated once, on one opened for it.
+    A loss that took as long as a login to show is a slow network: repeating would only double the wait.
 
     :raises SnowflakeNotConfigured: settings or connector package
     :raises SnowflakeUnreachable: login, network or timeout
     :raises SnowflakeQueryFailed: the statement was refused
     """
+    started = time.monotonic()
     try:
         return _fetch_one(statement, parameters)
-    except _ConnectionLost:
-        try:
-            return _fetch_one(statement, parameters)
-        except _ConnectionLost as err:
-            raise SnowflakeUnreachable("Snowflake broke the connection twice") from err
+    except _ConnectionLost as lost:
+        if time.monotonic() - started >= conf.snowflake_login_timeout():
+            raise SnowflakeUnreachable("Snowflake did not answer in time") from lost.__cause__
+    try:
+        return _fetch_one(statement, parameters, unused=True)
+    except _ConnectionLost as lost:
+        raise SnowflakeUnreachable("Snowflake broke the connection twice") from lost.__cause__
 
 
 def forget_pool() -> None:
@@ -61,11 +69,14 @@ def forget_pool() -> None:
 
 def _leave_pool_to_parent() -> None:
     """
-    After a fork the connections are the parent's: a child that used one, or closed it, would end the parent's session.
+    After a fork the connections are the parent's: a child that wrote to one would garble the parent's session.
 
-    The reference is kept, since the connector logs out when a connection is collected.
+    The reference is kept, so that no connection is collected, and thereby closed, in the child. The lock is made anew
+    because another thread of the parent may have held it.
     """
+    global _pool_lock  # noqa: PLW0603  (as above)
     _pools_of_parents.append(_pool)
+    _pool_lock = threading.Lock()
     forget_pool()
 
 
@@ -74,76 +85,105 @@ os.register_at_fork(after_in_child=_leave_pool_to_parent)
 
 
 class _ConnectionLost(Exception):
-    """A pooled connection could not be used; a fresh one may."""
+    """A connection could not be used; a new one may. The cause is the connector's error."""
 
 
-def _fetch_one(statement: str, parameters: Sequence[Any]) -> Sequence[Any]:
+def _fetch_one(statement: str, parameters: Sequence[Any], *, unused: bool = False) -> Sequence[Any] | None:
     errors = _connector().errors
-    with _connection() as connection:
+    with _connection(unused) as connection:
         try:
             with connection.cursor() as cursor:
+                # In place of network_timeout: how long to wait and retry. The connector then asks for a cancellation.
                 cursor.execute(statement, tuple(parameters), timeout=conf.snowflake_query_timeout())
                 return cursor.fetchone()
-        except errors.Error as err:
-            reused = connection.info.setdefault("used", False)
-            if isinstance(err, errors.ProgrammingError) and err.errno not in EXPIRED_SESSION:
-                if err.errno in (604, 630):  # cancelled by our timeout, or by the warehouse's
-                    raise SnowflakeUnreachable("The statement took longer than it is given") from err
-                raise SnowflakeQueryFailed(f"Snowflake refused the statement (error {err.errno})") from err
-            connection.invalidate()
-            if reused:
+        except errors.ProgrammingError as err:
+            if err.errno in EXPIRED_SESSION:
+                connection.invalidate()
                 raise _ConnectionLost from err
-            raise SnowflakeUnreachable(f"Snowflake cannot be reached ({type(err).__name__})") from err
-        finally:
-            if connection.is_valid:
-                connection.info["used"] = True
+            if err.errno in STATEMENT_CANCELLED:
+                raise SnowflakeUnreachable("The statement took longer than it is given") from err
+            raise SnowflakeQueryFailed(f"Snowflake refused the statement (error {err.errno})") from err
+        except errors.Error as err:
+            connection.invalidate()
+            raise _ConnectionLost from err
+        except Exception as err:  # The connector lets errors of its HTTP, JSON and Arrow layers through.
+            connection.invalidate()
+            raise SnowflakeUnreachable(f"The answer cannot be read ({type(err).__name__})") from err
+        except BaseException:  # Stopped in the middle: nobody knows what the connection still has to say.
+            connection.invalidate()
+            raise
 
 
 @contextmanager
-def _connection() -> Iterator[Any]:
-    global _pool  # noqa: PLW0603  (one pool for each process)
-    if _pool is None:
-        _pool = QueuePool(
-            _connect,
-            pool_size=POOL_SIZE,
-            max_overflow=POOL_OVERFLOW,
-            timeout=conf.snowflake_login_timeout(),
-            recycle=RECYCLE_SECONDS,
-            reset_on_return=None,
-            use_lifo=True,
-        )
+def _connection(unused: bool) -> Iterator[Any]:
+    pool = _get_pool()
     try:
-        connection = _pool.connect()
+        connection = pool.connect()
+        while unused and connection.info.get("used"):
+            # What outdated one connection has most likely outdated those that were opened with it.
+            connection.invalidate()
+            connection = pool.connect()
     except pool_errors.TimeoutError as err:
         raise SnowflakeUnreachable("Every connection of this process is in use") from err
+    connection.info["used"] = True
     try:
         yield connection
     finally:
         connection.close()  # back into the pool
 
 
+def _get_pool() -> QueuePool:
+    global _pool  # noqa: PLW0603  (as above)
+    with _pool_lock:
+        if _pool is None:
+            _pool = QueuePool(
+                _connect,
+                pool_size=POOL_SIZE,
+                max_overflow=POOL_OVERFLOW,
+                timeout=conf.snowflake_login_timeout(),
+                recycle=RECYCLE_SECONDS,
+                reset_on_return=None,
+                use_lifo=True,
+            )
+        return _pool
+
+
 def _connect() -> Any:
     connector = _connector()
-    arguments = connect_arguments(conf.snowflake_config())
-    query_timeout = conf.snowflake_query_timeout()
-    session = {
-        "QUERY_TAG": QUERY_TAG,
-        "STATEMENT_TIMEOUT_IN_SECONDS": query_timeout,
-        **(arguments.pop("session_parameters", None) or {}),
-    }
-    defaults = {
-        "login_timeout": conf.snowflake_login_timeout(),
-        "network_timeout": query_timeout,
-        "socket_timeout": query_timeout,
-    }
+    config = connect_arguments(conf.snowflake_config())
     try:
-        return connector.connect(**{**defaults, **arguments, "paramstyle": "qmark", "session_parameters": session})
-    except connector.errors.Error as err:
-        raise SnowflakeUnreachable(f"Snowflake did not let us in (error {err.errno})") from err
-    except LearningTimeUnavailable:
-        raise
-    except Exception as err:  # The connector lets errors of its TLS, JSON and key libraries through.
+        connection = connector.connect(**_with_defaults(config))
+        connection.telemetry_enabled = False  # else closing posts usage figures, over a network that may be down
+        return connection
+    except (connector.errors.ProgrammingError, FileNotFoundError, PermissionError) as err:
         raise SnowflakeNotConfigured(f"The connector does not take SNOWFLAKE_CONFIG ({type(err).__name__})") from err
+    except (connector.errors.Error, OSError) as err:
+        raise SnowflakeUnreachable(f"Snowflake did not let us in (error {getattr(err, 'errno', None)})") from err
+    except Exception as err:  # The connector lets errors of its key, token and JSON libraries through.
+        raise SnowflakeNotConfigured(f"The connector does not take SNOWFLAKE_CONFIG ({type(err).__name__})") from err
+
+
+def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """The connector's arguments: what the site has written goes first, except for the style of parameters."""
+    login, query = conf.snowflake_login_timeout(), conf.snowflake_query_timeout()
+    return {
+        "login_timeout": login,
+        "network_timeout": query,
+        # Bounds each request of the login too; a longer one would hold a silent login up for as long.
+        "socket_timeout": min(login, query),
+        # Closing then asks nothing of the server: a dead connection costs no wait, and a forked child that ends does
+        # not end its parent's session. Snowflake drops idle sessions by itself.
+        "server_session_keep_alive": True,
+        # Else the first login asks the metadata services of three clouds where it runs, for statistics.
+        "platform_detection_timeout_seconds": 0.0,
+        **config,
+        "paramstyle": "qmark",
+        "session_parameters": {
+            "QUERY_TAG": QUERY_TAG,
+            "STATEMENT_TIMEOUT_IN_SECONDS": query,
+            **(config.get("session_parameters") or {}),
+        },
+    }
 
 
 def _connector() -> Any:

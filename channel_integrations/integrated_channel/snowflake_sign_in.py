@@ -22,20 +22,18 @@ def missing_keys(config: dict[str, Any]) -> list[str]:
 
 def ways_to_sign_in(config: dict[str, Any]) -> list[str]:
     """The ways to sign in that the config names; exactly one is right."""
-    authenticator = _authenticator(config)
     ways = []
     if any(config.get(key) for key in _KEY_NAMES):
         ways.append(KEY_PAIR)
     if config.get("password"):
         ways.append(PASSWORD)
-    if authenticator.startswith("OAUTH"):
-        ways.append(OAUTH)
+    authenticator = _authenticator(config)
+    if authenticator == "OAUTH_CLIENT_CREDENTIALS":
+        ways += [OAUTH] * bool(config.get("oauth_client_id") and config.get("oauth_client_secret"))
+    elif _is_workload(config):
+        ways.append(WORKLOAD_IDENTITY)  # with a token where the provider is OIDC
     elif config.get("token") or config.get("token_file_path"):
-        ways.append(WORKLOAD_IDENTITY if authenticator == "WORKLOAD_IDENTITY" else TOKEN)
-    if (authenticator == "WORKLOAD_IDENTITY" or config.get("workload_identity_provider")) and (
-        WORKLOAD_IDENTITY not in ways
-    ):
-        ways.append(WORKLOAD_IDENTITY)
+        ways.append(OAUTH if authenticator == "OAUTH" else TOKEN)
     return ways
 
 
@@ -56,9 +54,11 @@ def connect_arguments(config: dict[str, Any]) -> dict[str, Any]:
         # DER bytes are what every supported release of the connector takes.
         arguments["private_key"] = _private_key_der(config)
     elif ways == [TOKEN]:
-        arguments.setdefault("authenticator", "PROGRAMMATIC_ACCESS_TOKEN")
+        arguments["authenticator"] = "PROGRAMMATIC_ACCESS_TOKEN"
     elif ways == [WORKLOAD_IDENTITY]:
-        arguments.setdefault("authenticator", "WORKLOAD_IDENTITY")
+        arguments["authenticator"] = "WORKLOAD_IDENTITY"
+    if not isinstance(arguments.get("session_parameters") or {}, dict):
+        raise SnowflakeNotConfigured("SNOWFLAKE_CONFIG['session_parameters'] must be a dict")
     return arguments
 
 
@@ -67,10 +67,16 @@ def _authenticator(config: dict[str, Any]) -> str:
 
 
 def _carries_identity(config: dict[str, Any]) -> bool:
-    return _authenticator(config).startswith("OAUTH") or WORKLOAD_IDENTITY in ways_to_sign_in(config)
+    return _authenticator(config) in ("OAUTH", "OAUTH_CLIENT_CREDENTIALS") or _is_workload(config)
+
+
+def _is_workload(config: dict[str, Any]) -> bool:
+    authenticator = _authenticator(config)
+    return authenticator == "WORKLOAD_IDENTITY" or bool(not authenticator and config.get("workload_identity_provider"))
 
 
 def _private_key_der(config: dict[str, Any]) -> bytes:
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
     given = [config[name] for name in _KEY_NAMES if config.get(name)]
@@ -79,11 +85,10 @@ def _private_key_der(config: dict[str, Any]) -> bytes:
     passphrase = config.get("private_key_passphrase") or config.get("private_key_file_pwd")
     try:
         text = given[0] if config.get("private_key") else Path(given[0]).read_bytes()
-        key = serialization.load_pem_private_key(
-            text.encode() if isinstance(text, str) else text,
-            password=passphrase.encode() if isinstance(passphrase, str) else passphrase,
-        )
-    except (OSError, ValueError, TypeError) as err:
+        content = text.encode() if isinstance(text, str) else text
+        load = serialization.load_pem_private_key if b"-----BEGIN" in content else serialization.load_der_private_key
+        key = load(content, password=passphrase.encode() if isinstance(passphrase, str) else passphrase)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as err:
         raise SnowflakeNotConfigured(
             "The private key of SNOWFLAKE_CONFIG cannot be read: give a PEM file that this process may read (or its "
             f"text) and the right passphrase ({type(err).__name__})"

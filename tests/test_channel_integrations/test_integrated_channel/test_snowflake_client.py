@@ -1,19 +1,29 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The client against a server that speaks Snowflake's protocol."""
 
+import atexit
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import UUID
 
 import pytest
 from django.core.cache import cache
 
 from channel_integrations.integrated_channel import exceptions, snowflake_connection
-from channel_integrations.integrated_channel.snowflake_client import SnowflakeLearningTimeClient, _whole_seconds
+from channel_integrations.integrated_channel.snowflake_client import (
+    SnowflakeLearningTimeClient,
+    _cache_key,
+    _whole_seconds,
+)
 from tests.servers import free_port
 
 CUSTOMER = UUID("0f6c2a52-8d6d-4b31-9b5a-000000000001")
@@ -147,7 +157,7 @@ def test_a_negative_or_absurd_sum_is_an_error(snowflake, seconds):
         ask()
 
 
-@pytest.mark.parametrize("total", [float("nan"), float("inf"), "many", object()])
+@pytest.mark.parametrize("total", [float("nan"), Decimal("NaN"), float("inf"), 10**400, "many", "12", True, object()])
 def test_what_is_no_number_is_an_error(total):
     with pytest.raises(exceptions.InvalidLearningTime):
         _whole_seconds(total)
@@ -276,3 +286,207 @@ def test_a_full_pool_waits_no_longer_than_a_login(snowflake, settings):
         ask(user_id=8)
     for connection in held:
         connection.close()
+
+
+def end_session(server, connection):
+    """Log a session out at the server, behind the connection's back."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.port}/session?delete=true",
+        data=b"{}",
+        headers={"Authorization": f'Snowflake Token="{connection.rest.token}"'},
+    )
+    urllib.request.urlopen(request).close()
+
+
+def test_sessions_that_the_server_has_ended_are_replaced_all_of_them(snowflake, wire):
+    """Both connections that the pool keeps are outdated: the repetition must not take the other one."""
+    snowflake.add(7, COURSE, CUSTOMER, 60)
+    ask(user_id=1)
+    held = [snowflake_connection._pool.connect() for _ in range(2)]
+    for connection in held:
+        connection.info["used"] = True
+        end_session(snowflake, connection.dbapi_connection)
+    for connection in held:
+        connection.close()
+    assert ask() == 60
+    assert wire.logins == 3
+
+
+class OneAnswer:
+    """An HTTP server between client and server that answers statements itself, as long as ``bodies`` lasts."""
+
+    def __init__(self, target_port):
+        self.statements, self.bodies = 0, []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                is_statement = "query-request" in self.path
+                outer.statements += is_statement
+                if is_statement and outer.bodies:
+                    answer = outer.bodies.pop(0)
+                else:
+                    headers = {k: v for k, v in self.headers.items() if k not in ("Host", "Accept-Encoding")}
+                    url = f"http://127.0.0.1:{target_port}{self.path}"
+                    with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as onward:
+                        answer = onward.read()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def refuse(self, code, times=1):
+        refusal = {"success": False, "code": code, "message": "no", "data": {"errorCode": code, "sqlState": "08001"}}
+        self.bodies += [json.dumps(refusal).encode()] * times
+
+
+@pytest.fixture
+def one_answer(snowflake, settings):
+    proxy = OneAnswer(snowflake.port)
+    settings.SNOWFLAKE_CONFIG = {**snowflake.config(), "port": proxy.server.server_port}
+    yield proxy
+    proxy.server.shutdown()
+    proxy.server.server_close()
+
+
+@pytest.mark.parametrize("code", ["390111", "390114", "390195"])
+def test_an_expired_session_is_replaced_and_the_statement_repeated(snowflake, one_answer, code):
+    snowflake.add(7, COURSE, CUSTOMER, 60)
+    one_answer.refuse(code)
+    assert ask() == 60
+    assert one_answer.statements == 2
+
+
+def test_it_is_repeated_once_and_no_more(one_answer):
+    one_answer.refuse("390114", times=5)
+    with pytest.raises(exceptions.SnowflakeUnreachable) as failure:
+        ask()
+    assert failure.value.__cause__.errno == 390114
+    assert one_answer.statements == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("002003", exceptions.SnowflakeQueryFailed), ("000604", exceptions.SnowflakeUnreachable)],
+    ids=["no such table", "cancelled by the timeout"],
+)
+def test_a_refused_statement_is_not_repeated(one_answer, code, error):
+    one_answer.refuse(code)
+    with pytest.raises(error):
+        ask()
+    assert one_answer.statements == 1
+
+
+def test_an_answer_that_is_not_snowflakes_is_our_error(one_answer):
+    one_answer.bodies.append(json.dumps({"success": True, "data": {"rowset": "?"}}).encode())
+    with pytest.raises(exceptions.SnowflakeUnreachable) as failure:
+        ask()
+    assert failure.value.__cause__ is not None
+
+
+def test_a_silent_login_takes_no_longer_than_a_login_may(wire, settings):
+    """The bound of a statement, which is longer, must not become that of the login."""
+    settings.CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS = 1
+    settings.CHANNEL_WEBHOOKS_SNOWFLAKE_QUERY_TIMEOUT_SECONDS = 20
+    wire.silent = True
+    started = time.monotonic()
+    with pytest.raises(exceptions.SnowflakeUnreachable):
+        ask()
+    assert time.monotonic() - started < 5
+
+
+# The connector asks for the cancellation in a thread of its own, which no more gets an answer than the statement does.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_statement_that_is_never_answered_is_bounded_and_not_repeated(wire, settings):
+    settings.CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS = 1
+    settings.CHANNEL_WEBHOOKS_SNOWFLAKE_QUERY_TIMEOUT_SECONDS = 3
+    ask(user_id=1)
+    wire.silent = True
+    started = time.monotonic()
+    with pytest.raises(exceptions.SnowflakeUnreachable):
+        ask()
+    assert time.monotonic() - started < 10
+    assert wire.logins == 1
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join()
+
+
+def test_a_child_that_ends_as_scripts_end_leaves_the_session_to_its_parent(wire):
+    ask(user_id=1)
+    child = os.fork()
+    if child == 0:  # pragma: no cover (another process)
+        atexit._run_exitfuncs()
+        os._exit(0)
+    os.waitpid(child, 0)
+    ask(user_id=2)
+    assert wire.logins == 1
+
+
+def test_threads_share_one_pool(wire):
+    threads = [threading.Thread(target=ask, args=(user_id,)) for user_id in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ask(user_id=9)
+    assert 1 <= wire.logins <= 4
+    assert snowflake_connection._pool.checkedin() == snowflake_connection.POOL_SIZE
+
+
+def test_an_interrupted_lookup_does_not_reuse_its_connection(wire, settings):
+    """As a soft time limit does: the signal comes while the answer is awaited."""
+    ask(user_id=1)
+    wire.silent = True
+
+    class Interrupted(BaseException):
+        """Nothing that the connector would catch."""
+
+    def interrupt(signum, frame):
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(Interrupted):
+            ask()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    wire.silent = False
+    assert ask(user_id=3) is None
+    assert wire.logins == 2
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"session_parameters": "x"}, {"session_parameters": {"A": object()}}],
+)
+def test_what_the_connector_cannot_take_is_not_configured(snowflake, settings, extra):
+    settings.SNOWFLAKE_CONFIG = {**snowflake.config(), **extra}
+    with pytest.raises(exceptions.SnowflakeNotConfigured):
+        ask()
+
+
+def test_what_somebody_else_left_in_the_cache_is_no_answer(snowflake):
+    snowflake.add(7, COURSE, CUSTOMER, 60)
+    cache.set(_cache_key(7, COURSE, str(CUSTOMER)), "rubbish")
+    assert ask() == 60
+
+
+def test_the_warehouse_is_told_who_asks_and_for_how_long(snowflake, settings):
+    settings.SNOWFLAKE_CONFIG = {**snowflake.config(), "session_parameters": {"TIMEZONE": "UTC"}}
+    arguments = snowflake_connection._with_defaults(settings.SNOWFLAKE_CONFIG)
+    assert arguments["paramstyle"] == "qmark"
+    assert arguments["session_parameters"] == {
+        "QUERY_TAG": "channel_integrations.webhook_learning_time",
+        "STATEMENT_TIMEOUT_IN_SECONDS": 20,
+        "TIMEZONE": "UTC",
+    }

@@ -24,12 +24,33 @@ WAYS = [
     ),
     ({"authenticator": "WORKLOAD_IDENTITY", "workload_identity_provider": "AWS"}, "workload identity"),
     ({"authenticator": "WORKLOAD_IDENTITY", "token": "t"}, "workload identity"),
+    ({"workload_identity_provider": "AWS"}, "workload identity"),
 ]
 
 
 @pytest.mark.parametrize(("extra", "way"), WAYS)
 def test_each_way_is_recognised_alone(extra, way):
     assert ways_to_sign_in({**BASE, **extra}) == [way]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"authenticator": "oauth"}, {"authenticator": "OAUTH_CLIENT_CREDENTIALS"}, {"authenticator": "externalbrowser"}],
+)
+def test_an_authenticator_without_what_it_needs_is_no_way(extra):
+    assert ways_to_sign_in({**BASE, **extra}) == []
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_an_empty_authenticator_is_none(nothing):
+    assert connect_arguments({**BASE, "token": "t", "authenticator": nothing})["authenticator"] == (
+        "PROGRAMMATIC_ACCESS_TOKEN"
+    )
+
+
+def test_a_key_given_as_der_stays_der(key):
+    der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    assert connect_arguments({**BASE, "private_key": der})["private_key"] == der
 
 
 def test_none_and_two():
