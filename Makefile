@@ -2,6 +2,8 @@
 # Each target makes what it needs: nothing but Python has to be installed.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+# A coverage gate whose report is shortened by a pipe must still fail.
+.SHELLFLAGS := -o pipefail -c
 
 # The first of these that runs; name another with make PYTHON=...
 PYTHON ?= $(shell for candidate in python3.12 python3.11 python3; do \
@@ -9,6 +11,8 @@ PYTHON ?= $(shell for candidate in python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS := tests
+# A shim of pyenv answers for the selected version alone; tox needs two at once.
+PYENV_PYTHONS := $(shell ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[12].*/bin 2>/dev/null | tr '\n' ':')
 BROKER ?=
 KEEP ?=
 
@@ -38,18 +42,22 @@ test: $(VENV)/installed ## run every test, on real servers where they are instal
 
 quality: $(VENV)/quality ## lint, types, PII annotations, migrations, documentation
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python manage.py makemigrations --check --dry-run channel_webhooks
 	DJANGO_SETTINGS_MODULE=test_settings $(BIN)/code_annotations django_find_annotations \
 		--config_file .pii_annotations.yml --app_name channel_integrations.integrated_channel --lint --report --coverage
 	$(BIN)/sphinx-build -q -W -b html docs docs/_build/html
 
+docs: $(VENV)/quality ## build the documentation into docs/_build/html
+	$(BIN)/sphinx-build -W -b html docs docs/_build/html
+
 demo: $(VENV)/installed ## show the whole thing: make demo [BROKER=redis://...] [KEEP=1]
 	BROKER=$(BROKER) KEEP=$(KEEP) $(BIN)/python -m demo
 
 tox: $(VENV)/installed ## both ends of the matrix
 	$(BIN)/python -m pip install --quiet --requirement requirements/tox.txt
-	$(BIN)/tox
+	PATH="$(PYENV_PYTHONS)$$PATH" $(BIN)/tox
 
 requirements: ## compile the pins anew (on Python 3.11, the oldest supported)
 	python3.11 -m venv .venv-pins && .venv-pins/bin/pip install --quiet pip-tools
@@ -60,4 +68,4 @@ requirements: ## compile the pins anew (on Python 3.11, the oldest supported)
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .venv-pins .tox .coverage docs/_build demo/.run build dist *.egg-info pii_report
 
-.PHONY: help install test quality demo tox requirements clean
+.PHONY: help install test quality docs demo tox requirements clean

@@ -2,25 +2,28 @@
 """
 ``python -m demo``: start everything, send events, wait, judge, print.
 
-Exit status 0 when every webhook is as it must be, 1 otherwise. ``BROKER=redis://...`` runs it on a Redis server,
-``KEEP=1`` leaves it running with the admin open.
+Exit status: 0 when every webhook is as it must be, 1 otherwise, 130 after Ctrl-C. ``BROKER=redis://...`` runs it on a
+Redis server, ``KEEP=1`` leaves it running with the admin open.
 """
 
-import json
 import os
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from demo.receiver import Receiver
+
+ROOT = Path(__file__).parent.parent
+RUNS = ROOT / "demo" / ".run"
 ENRICHMENT_QUEUE, DEFAULT_QUEUE = "edx.lms.core.webhook_enrichment", "edx.lms.core.default"
-#: longest wait for the webhooks, seconds; and for one too many after the last
+#: seconds: longest wait for the webhooks, and after the last for one that should not come
 PATIENCE, AFTERWARDS = 30, 2
 
 
@@ -30,60 +33,72 @@ def say(text: str) -> None:
 
 
 def main() -> int:
-    """Run the demo; the exit status."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    """Run the demo; returns the exit status."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has it ignored in the background
-    folder = Path(tempfile.mkdtemp(prefix="channel-webhooks-demo-"))
+    RUNS.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"channel-webhooks-demo-{os.getpid()}-", dir=RUNS))
+    good = None
     try:
         with ExitStack() as running:
-            return run(folder, running)
+            good = run(folder, running)
+            if os.environ.get("KEEP") not in (None, "", "0"):
+                keep_running(folder, running)
     except KeyboardInterrupt:
-        print("\n  interrupted; everything that was started has been stopped")
-        return 130
+        print("\n  everything that was started has been stopped")
+        if good is None:
+            return 130
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if good is False:
+            print(f"  the logs of its processes are in {folder.relative_to(ROOT)}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0 if good else 1
 
 
-def run(folder: Path, running: ExitStack) -> int:
-    """One demo in ``folder``; what it starts is stopped when ``running`` is closed."""
-    for name in ("broker", "control", "cache"):
+def run(folder: Path, running: ExitStack) -> bool:
+    """
+    One demo in ``folder``; what it starts is stopped when ``running`` is closed.
+
+    :returns: whether every webhook is as it must be
+    """
+    started = time.monotonic()
+    for name in ("broker", "control", "cache", ENRICHMENT_QUEUE, DEFAULT_QUEUE):
         (folder / name).mkdir()
     os.environ.update({"DEMO_FOLDER": str(folder), "DJANGO_SETTINGS_MODULE": "demo.settings"})
 
-    from tests.servers import CeleryWorker
-    from tests.snowflake_server import SnowflakeServer
+    from demo.processes import Snowflake, Worker  # takes a moment: not before the signal handlers
 
     print("\nFrom a passing grade to an enriched webhook\n")
     say("starting a server that speaks Snowflake's protocol")
-    snowflake = SnowflakeServer(folder)
+    snowflake = Snowflake(folder)
     running.callback(snowflake.kill)
     snowflake.start()
     os.environ["LMS_SNOWFLAKE_PORT"] = str(snowflake.port)
 
     say("setting up an LMS with edx-enterprise and this plugin")
     boot_lms()
+    check_broker(running)
 
-    from demo import people, receiver
+    from demo import people, receiver, table
 
     for queue in (ENRICHMENT_QUEUE, DEFAULT_QUEUE):
         say(f"starting a Celery worker on {queue}")
-        workplace = folder / queue
-        workplace.mkdir()
-        worker = CeleryWorker(queue, {}, workplace)
+        worker = Worker(queue, {}, folder / queue)
         running.callback(worker.kill)
         worker.start()
     partner = receiver.Receiver()
-    running.callback(partner.server.shutdown)
-
+    running.callback(partner.close)
     expectations = people.enrol(partner.url, snowflake.add)
-    say("grading: every event comes twice, as after a regrade")
-    graded_at = time.time()
+    say(f"the partners' receiver listens on {partner.url}")
+    say("grading seven learners; every event comes twice, as it does after a regrade")
     people.grade(expectations)
-    wait_for(partner, sum(expected.learning_time != people.NO_WEBHOOK for expected in expectations))
-    good = print_table(expectations, partner, graded_at)
-    if os.environ.get("KEEP"):
-        keep(folder, running)
-    return 0 if good else 1
+    wait_for(partner, sum(expectation.body is not None for expectation in expectations))
+    good = table.report(expectations, partner.requests)
+    print(f"\n{'All webhooks are as they must be' if good else 'A webhook is missing, wrong or too many'}", end="")
+    print(f" ({time.monotonic() - started:.0f} s).\n", flush=True)
+    return good
 
 
 def boot_lms() -> None:
@@ -100,65 +115,63 @@ def boot_lms() -> None:
         cursor.execute("PRAGMA journal_mode=WAL")
 
 
-def wait_for(partner: Any, count: int) -> None:
-    """Until the partner has ``count`` webhooks, and a little longer for one that should not come."""
+def check_broker(running: ExitStack) -> None:
+    """Stop with one line where the broker does not answer; leave nothing behind on one that is a server."""
+    from django.conf import settings
+    from kombu import Connection
+    from kombu.exceptions import OperationalError
+
+    connection = Connection(settings.BROKER_URL, connect_timeout=3)
+    try:
+        connection.ensure_connection(max_retries=1, interval_start=0.5)
+    except OperationalError as err:
+        raise SystemExit(f"No broker answers at {connection.as_uri()}: {err}") from err
+    finally:
+        connection.release()
+    if settings.BROKER_URL.startswith("redis"):
+        running.callback(forget_messages, settings.BROKER_URL, settings.KEY_PREFIX)
+
+
+def forget_messages(url: str, prefix: str) -> None:
+    """Delete this run's keys from a Redis server."""
+    from redis import Redis
+
+    with Redis.from_url(url) as server:
+        for key in server.scan_iter(match=f"*{prefix}*"):
+            server.delete(key)
+
+
+def wait_for(partner: "Receiver", count: int) -> None:
+    """Until the partner has ``count`` requests, and a little longer for one that should not come."""
     deadline = time.monotonic() + PATIENCE
     seen = -1
-    while partner.count() < count and time.monotonic() < deadline:
-        if partner.count() != seen:
-            seen = partner.count()
+    while seen < count and time.monotonic() < deadline:
+        if len(partner.requests) != seen:
+            seen = len(partner.requests)
             say(f"{seen} of {count} webhooks have arrived")
         time.sleep(0.05)
-    say(f"{partner.count()} of {count} webhooks have arrived; waiting {AFTERWARDS} s for any that should not come")
+    say(f"waiting {AFTERWARDS} s more for any that should not come")
     time.sleep(AFTERWARDS)
 
 
-def print_table(expectations: list[Any], partner: Any, graded_at: float) -> bool:
-    """The table and one webhook; whether all is as it must be."""
-    from demo.people import NO_WEBHOOK
-    from demo.receiver import judge
-
-    heads = ("learner", "customer", "story", "learning time", "latency", "verdict")
-    rows, verdicts = [], []
-    for expected in expectations:
-        posts = partner.posts.get((expected.learner.id, str(expected.customer.uuid)), [])
-        verdicts.append(judge(expected.learning_time, posts))
-        told = posts[0].body["completion"].get("learning_time") if posts else None
-        shown = "no webhook" if not posts else "not known" if told is None else f"{told} s"
-        latency = f"{posts[0].at - graded_at:.2f} s" if posts else "–"
-        rows.append((expected.learner.username, expected.customer.name, expected.story, shown, latency, verdicts[-1]))
-    strangers = set(partner.posts) - {(e.learner.id, str(e.customer.uuid)) for e in expectations}
-    widths = [max(len(str(row[column])) for row in [heads, *rows]) for column in range(len(heads))]
-    print()
-    for row in [heads, tuple("─" * width for width in widths), *rows]:
-        print("  " + "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    example = next((e for e in expectations if e.learning_time not in (None, NO_WEBHOOK)), None)
-    posts = partner.posts.get((example.learner.id, str(example.customer.uuid))) if example else None
-    if posts:
-        print(f"\nThe webhook about {example.learner.username}, as {example.customer.name} received it:\n")
-        print(json.dumps(posts[0].body, indent=2, ensure_ascii=False))
-    good = set(verdicts) == {"ok"} and not strangers
-    print("\nAll webhooks are as they must be.\n" if good else "\nSomething is missing, wrong or too many.\n")
-    return good
-
-
-def keep(folder: Path, running: ExitStack) -> None:
-    """Leave everything running, with the admin open, until Ctrl-C."""
+def keep_running(folder: Path, running: ExitStack) -> None:
+    """Open the admin and leave everything running until Ctrl-C."""
     from django.contrib.auth import get_user_model
 
-    from tests.servers import free_port
+    from demo.processes import Undisturbed
+    from tests.servers import free_port, wait_for_port
 
     password, port = secrets.token_urlsafe(9), free_port()
     get_user_model().objects.create_superuser("operator", "operator@example.com", password)
     command = [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"]
-    with (folder / "admin.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    running.callback(server.wait)
-    running.callback(server.terminate)
+    server = Undisturbed(command, folder / "admin.log", cwd=ROOT)
+    running.callback(server.kill)
+    server.start()
+    wait_for_port(port, server.process)
     print(f"The admin is open: http://127.0.0.1:{port}/admin/channel_webhooks/")
     print(f"Sign in as operator with the password {password}")
     print("Ctrl-C stops everything.", flush=True)
-    server.wait()
+    server.process.wait()
 
 
 if __name__ == "__main__":
