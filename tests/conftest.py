@@ -78,6 +78,14 @@ def snowflake(snowflake_server, settings):
 
 
 @pytest.fixture
+def receiver(httpserver, settings):
+    """A partner's endpoint: a real HTTP server on loopback that takes what is posted to ``/hook``."""
+    settings.CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES = True
+    httpserver.expect_request("/hook").respond_with_data("ok")
+    return httpserver
+
+
+@pytest.fixture
 def start_worker(tmp_path, redis_server, settings):
     """``start_worker(queues, **environment)``: a real worker process on the test's database and Redis."""
     workers = []

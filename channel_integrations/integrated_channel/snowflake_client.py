@@ -49,7 +49,7 @@ def _look_up(user_id: int, course_id: str, enterprise_customer_uuid: str) -> int
     try:
         row = fetch_one(
             # Names cannot be bound; these are validated identifiers. Values are bound on the server.
-            f"SELECT SUM({columns['seconds']}), COUNT(*) FROM {conf.learning_time_table()} "  # noqa: S608
+            f"SELECT SUM({columns['seconds']}) FROM {conf.learning_time_table()} "  # noqa: S608
             f"WHERE {columns['user']} = ? AND {columns['course']} = ? AND {columns['customer']} = ?",
             (user_id, course_id, str(enterprise_customer_uuid)),
         )

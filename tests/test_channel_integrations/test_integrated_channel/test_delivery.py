@@ -32,13 +32,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def receiver(httpserver, settings):
-    settings.CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES = True
-    httpserver.expect_request("/hook").respond_with_data("ok")
-    return httpserver
-
-
-@pytest.fixture
 def webhook(receiver):
     """One webhook that is due, of a learner whose course Acme sponsors."""
     customer = make_customer("Acme")

@@ -35,13 +35,6 @@ def broker(redis_server):
 
 
 @pytest.fixture
-def receiver(httpserver, settings):
-    settings.CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES = True
-    httpserver.expect_request("/hook").respond_with_data("ok")
-    return httpserver
-
-
-@pytest.fixture
 def acme(committed_db, receiver):
     customer = make_customer("Acme")
     make_endpoint(customer, receiver.url_for("/hook"))
