@@ -18,6 +18,8 @@ from tests.snowflake_server import SnowflakeServer
 
 TABLES = (
     models.WebhookDeliveryAttempt,
+    models.WebhookSigningSecret,
+    models.WebhookEndpointHealth,
     models.WebhookTransmissionQueue,
     models.WebhookLease,
     models.EnterpriseWebhookConfiguration,

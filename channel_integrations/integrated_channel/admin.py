@@ -7,7 +7,6 @@ from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookDeliveryAttempt,
     WebhookTransmissionQueue,
-    requeue_parked_rows,
 )
 
 
@@ -19,12 +18,6 @@ class EndpointAdmin(admin.ModelAdmin):
     list_filter = ("active", "region")
     raw_id_fields = ("enterprise_customer",)
     list_select_related = ("enterprise_customer",)
-
-    def save_model(self, request, obj, form, change) -> None:
-        """Switching an endpoint on again sends what was parked for it."""
-        super().save_model(request, obj, form, change)
-        if change and "active" in form.changed_data and obj.active:
-            self.message_user(request, f"Parked webhooks that are due again: {requeue_parked_rows(obj)}")
 
 
 class AttemptInline(admin.TabularInline):

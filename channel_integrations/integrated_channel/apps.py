@@ -45,8 +45,22 @@ class IntegratedChannelConfig(AppConfig):
     }
 
     def ready(self) -> None:
-        """Register the system checks and the receiver that settles the rows of a deleted endpoint."""
-        from channel_integrations.integrated_channel import checks, tasks  # noqa: F401  (both register on import)
-        from channel_integrations.integrated_channel.models import connect_model_signals
+        """Register the system checks, and what happens when endpoints are made and deleted."""
+        from django.db.models.signals import post_delete, post_save
 
-        connect_model_signals()
+        from channel_integrations.integrated_channel import checks, tasks  # noqa: F401  (both register on import)
+        from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
+        from channel_integrations.integrated_channel.models.health import give_health
+        from channel_integrations.integrated_channel.models.signing_secret import give_first_secret
+        from channel_integrations.integrated_channel.models.webhook import cancel_rows_of_deleted_endpoint
+
+        for signal, receiver in (
+            (post_save, give_first_secret),
+            (post_save, give_health),
+            (post_delete, cancel_rows_of_deleted_endpoint),
+        ):
+            signal.connect(
+                receiver,
+                sender=EnterpriseWebhookConfiguration,
+                dispatch_uid=f"channel_webhooks.{receiver.__name__}",
+            )

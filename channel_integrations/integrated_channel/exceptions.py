@@ -8,7 +8,7 @@ Every error this package raises.
     ├── MalformedEvent                 an event without the facts a webhook needs; nothing to retry
     ├── WebhookNotOwed                 a condition for sending is no longer met; the row is cancelled with the reason
     ├── NoWebhookConfigured            no endpoint serves the learner's region
-    ├── LeaseLost                      the claim has expired and somebody else may have the row: write nothing
+    ├── SecretUnreadable               a signing secret was encrypted with a key that the site no longer has
     ├── LearningTimeUnavailable        no learning time to be had; the webhook goes out without it
     │   ├── SnowflakeNotConfigured     settings or package; stays so until somebody acts
     │   ├── SnowflakeUnreachable       transient: login, network, timeout
@@ -39,8 +39,8 @@ class NoWebhookConfigured(ChannelWebhookError):
     """No endpoint of the customer serves the learner's region."""
 
 
-class LeaseLost(ChannelWebhookError):
-    """The claim on a row has expired and the row may have been claimed again."""
+class SecretUnreadable(ChannelWebhookError):
+    """A signing secret cannot be decrypted with the site's keys; the text says what to do."""
 
 
 class LearningTimeUnavailable(ChannelWebhookError):

@@ -8,7 +8,6 @@ docs/decisions/0005.
 
 import http.client
 import os
-import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -23,16 +22,21 @@ import urllib3
 import channel_integrations
 from channel_integrations.integrated_channel.addresses import check_url
 from channel_integrations.integrated_channel.exceptions import ConnectionFailed, DeadlineExceeded, DeliveryFailed
-from channel_integrations.integrated_channel.vetted_connections import VettedAdapter, seconds_left, time_limit
+from channel_integrations.integrated_channel.vetted_connections import (
+    VettedAdapter,
+    check_ca_bundle,
+    seconds_left,
+    time_limit,
+)
 
-__all__ = ["HttpAnswer", "check_url", "post_json"]
+__all__ = ["HttpAnswer", "check_ca_bundle", "check_url", "post_json"]
 
 #: bytes of an answer that are read at the most
 MAX_ANSWER_BYTES = 64 * 1024
 #: characters of it that are kept
 KEPT_CHARACTERS = 1024
 
-_local = threading.local()
+_sessions: tuple[int, Any] = (0, None)
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,15 @@ class HttpAnswer:
 
 
 def post_json(
-    url: str, body: bytes, headers: dict[str, str], timeout_seconds: float, ca_bundle: str | None = None
+    url: str, body: bytes, headers: dict[str, str], timeout_seconds: float, ca_bundle: str = ""
 ) -> HttpAnswer:
     """
     POST a JSON body; any HTTP answer, a redirect included, is returned as it is.
 
+    May be called from several threads at once.
+
     :param timeout_seconds: for everything, from the name lookup to the end of the answer
-    :param ca_bundle: a file of certificates to trust instead of the usual ones
+    :param ca_bundle: PEM certificates to trust instead of the usual ones
     :raises AddressRefused: the URL or an address behind its host must not be dialled
     :raises DeadlineExceeded: the time is used up
     :raises ConnectionFailed: lookup, connect or TLS failed, or the connection broke
@@ -102,10 +108,16 @@ class _Session(requests.Session):
 
 
 def _session() -> requests.Session:
-    """This thread's session in this process: sockets must not be shared across a fork."""
-    if getattr(_local, "pid", None) != os.getpid():
-        _local.session, _local.pid = _Session(), os.getpid()
-    return _local.session
+    """
+    This process's session: sockets must not be shared across a fork.
+
+    Its threads share it, so that a kept connection serves whoever sends next. What requests would change from call to
+    call, its cookies, it has been told not to keep.
+    """
+    global _sessions  # noqa: PLW0603  (one session for each process)
+    if _sessions[0] != os.getpid():
+        _sessions = (os.getpid(), _Session())
+    return _sessions[1]
 
 
 def _read_start(response: requests.Response) -> str:

@@ -36,6 +36,18 @@ def completion_payload(webhook: Any, customer: Any, learner: Any, learning_time:
     }
 
 
+def test_payload(customer: Any, now: datetime) -> dict[str, Any]:
+    """The body of a test event: no learner, no course, and marked as a test."""
+    return {
+        "event_type": "test",
+        "event_version": "2.0",
+        "event_source": "openedx_events",
+        "timestamp": iso_utc(now),
+        "enterprise_customer": {"uuid": str(customer.uuid), "name": customer.name},
+        "test": True,
+    }
+
+
 def to_body(payload: dict[str, Any]) -> str:
     """JSON in ASCII: the same bytes in every database charset, whatever alphabet a name is written in."""
     return json.dumps(payload, ensure_ascii=True, separators=(",", ":"))

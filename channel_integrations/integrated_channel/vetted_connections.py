@@ -30,8 +30,9 @@ from channel_integrations.integrated_channel.exceptions import ConnectionFailed,
 #: A kept connection that was idle for longer is not used again: firewalls forget connections without telling either
 #: side, and the next POST would wait for its whole deadline.
 KEPT_IDLE_SECONDS = 60
-#: hosts whose connections are kept
+#: hosts whose connections are kept, and how many for each: as many as may be in use at once
 KEPT_HOSTS = 64
+KEPT_FOR_HOST = 32
 
 _deadline: ContextVar[float] = ContextVar("deadline")
 
@@ -163,28 +164,50 @@ class VettedAdapter(HTTPAdapter):
     """
     requests' adapter over pools of such connections; nothing is sent twice.
 
-    For one thread: a host has one kept connection.
+    ``verify`` is True or PEM certificates to trust in place of the usual ones. Threads may share an adapter.
     """
 
     def __init__(self) -> None:
         self._contexts: dict[Any, ssl.SSLContext] = {}
-        super().__init__(pool_connections=KEPT_HOSTS, pool_maxsize=1, max_retries=0)
+        super().__init__(pool_connections=KEPT_HOSTS, pool_maxsize=KEPT_FOR_HOST, max_retries=0)
 
     def init_poolmanager(self, *args, **kwargs) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TLSPool}
 
     def build_connection_pool_key_attributes(self, request, verify, cert=None):
-        host_params, pool_kwargs = super().build_connection_pool_key_attributes(request, verify, cert)
+        host_params, pool_kwargs = super().build_connection_pool_key_attributes(request, True, cert)
         if host_params["scheme"] == "https":
-            # One context for each CA bundle: urllib3 adds the bundle to the context, and trust must not leak over.
+            # One context for each set of certificates, which is also a pool for each: trust must not leak over.
             if verify not in self._contexts:
-                self._contexts[verify] = _tls_context()
+                self._contexts.setdefault(verify, _tls_context(None if verify is True else verify))
             pool_kwargs["ssl_context"] = self._contexts[verify]
         return host_params, pool_kwargs
 
+    def cert_verify(self, conn, url, verify, cert) -> None:
+        super().cert_verify(conn, url, True, cert)
+        if verify is not True:
+            conn.ca_certs = conn.ca_cert_dir = None  # the context has the certificates
 
-def _tls_context() -> ssl.SSLContext:
+
+def check_ca_bundle(pem: str) -> None:
+    """
+    Refuse what are no certificates in PEM form; an empty text is fine.
+
+    :raises ValueError: the text says what to paste instead
+    """
+    if pem:
+        try:
+            _tls_context(pem)
+        except (ssl.SSLError, ValueError) as err:
+            raise ValueError(
+                "Paste certificates in PEM form: -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----."
+            ) from err
+
+
+def _tls_context(pem: str | None) -> ssl.SSLContext:
     context = create_urllib3_context(ssl_minimum_version=ssl.TLSVersion.TLSv1_2)
     context.sslsocket_class = _TLSSocket
+    if pem:
+        context.load_verify_locations(cadata=pem)
     return context

@@ -1,174 +1,285 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""From a row to a POST: claim, build and freeze, send, write back."""
+"""
+From rows to POSTs: claim what its endpoint takes now, send in threads, write back.
+
+One thread, the caller's, talks to the database; the sender threads do nothing but HTTP. Since no endpoint gets more of
+them than it takes at once, one that hangs holds up nobody else.
+"""
 
 import logging
+import os
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf
-from channel_integrations.integrated_channel.exceptions import (
-    DeliveryFailed,
-    LeaseLost,
-    NoWebhookConfigured,
-    WebhookNotOwed,
-)
-from channel_integrations.integrated_channel.http_client import HttpAnswer, post_json
+from channel_integrations.integrated_channel.exceptions import SecretUnreadable
+from channel_integrations.integrated_channel.http_client import post_json
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookDeliveryAttempt,
+    WebhookEndpointHealth,
     WebhookLease,
+    WebhookSigningSecret,
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.payloads import completion_payload, to_body
-from channel_integrations.integrated_channel.services.recipients import require_owed
-from channel_integrations.integrated_channel.services.retry import Outcome, classify, delay_after
-from channel_integrations.integrated_channel.services.webhook_routing import route_webhook_by_region
+from channel_integrations.integrated_channel.models.attempt import AttemptResult
+from channel_integrations.integrated_channel.models.health import Failure
+from channel_integrations.integrated_channel.services import endpoint_gate
+from channel_integrations.integrated_channel.services.addressing import address_due
+from channel_integrations.integrated_channel.services.retry import Outcome, classify, delay_after, retry_after
+from channel_integrations.integrated_channel.services.sending import send_signed
 
 logger = logging.getLogger(__name__)
 
-#: seconds of a task after which no further row is claimed
+#: seconds of a task after which no further row is claimed; with the longest endpoint timeout it ends before its limits
 CLAIM_SECONDS = 30.0
-#: candidates read at once
-PAGE = 50
-#: how long a delivery slot is held for one row: above the longest endpoint timeout (60 s). A killed holder blocks the
-#: slot for as long.
-SLOT_HOLD = timedelta(seconds=75)
+#: attempts under way at once in one process
+SENDERS = 32
+#: seconds until a round with attempts under way looks for new rows again
+LOOK_AGAIN_SECONDS = 0.05
+#: how long a delivery slot is held, and how often the holder says that it is alive
+SLOT_HOLD = timedelta(seconds=15)
+SLOT_RENEWED_EVERY = 5.0
+
+#: how long an endpoint whose secret cannot be read is left alone before it is looked at again
+SECRET_PAUSE = timedelta(minutes=1)
+
+_pool: tuple[int, ThreadPoolExecutor] | None = None
 
 
-def deliver_in_slot() -> int:
+class Slot(Protocol):
+    """What a round asks before it claims, and gives back once it claims no more."""
+
+    def is_held(self) -> bool: ...
+
+    def give_back(self) -> None: ...
+
+
+class Unlimited:
+    """The slot of a command that a person or cron has started: beside all others."""
+
+    def is_held(self) -> bool:
+        return True
+
+    def give_back(self) -> None:
+        """Nothing was taken."""
+
+
+class DeliverySlot:
+    """One of the ``CHANNEL_WEBHOOKS_DELIVERY_WORKERS`` that may claim at the same time."""
+
+    def __init__(self, name: str, token: UUID) -> None:
+        self._name, self._token, self._renewed = name, token, time.monotonic()
+
+    @classmethod
+    def acquire(cls) -> "DeliverySlot | None":
+        """The first slot that is free."""
+        for number in range(conf.delivery_workers()):
+            name = f"delivery:{number}"
+            token = WebhookLease.acquire(name, SLOT_HOLD)
+            if token:
+                return cls(name, token)
+        return None
+
+    def is_held(self) -> bool:
+        if time.monotonic() - self._renewed < SLOT_RENEWED_EVERY:
+            return True
+        self._renewed = time.monotonic()
+        return WebhookLease.renew(self._name, self._token, SLOT_HOLD)
+
+    def give_back(self) -> None:
+        WebhookLease.release(self._name, self._token)
+
+
+class Attempt(NamedTuple):
+    """A POST that is under way."""
+
+    webhook: WebhookTransmissionQueue
+    endpoint: EnterpriseWebhookConfiguration
+
+
+@dataclass
+class Round:
+    """One caller's deliveries: what it has under way, and when each endpoint was last served."""
+
+    under_way: dict[Future, Attempt] = field(default_factory=dict)
+    served: dict[int, float] = field(default_factory=dict)
+    handled: int = 0
+
+    def claim_until(self, deadline: float, slot: Slot) -> None:
+        """Address, claim and send until nothing is left to do or the monotonic deadline has passed."""
+        try:
+            self.handled += endpoint_gate.take_up_parked()
+            while time.monotonic() < deadline and slot.is_held():
+                moved = address_due() + self._start()
+                if not moved and not self.under_way:
+                    return
+                self._finish(0 if moved else LOOK_AGAIN_SECONDS)
+        finally:
+            slot.give_back()
+
+    def wait_for_stragglers(self) -> None:
+        """Write back what is still under way; each attempt has its own deadline."""
+        while self.under_way:
+            self._finish(None)
+
+    def _start(self) -> int:
+        """Send what may go now, the endpoint that was served longest ago first; returns how many were started."""
+        room = SENDERS - len(self.under_way)
+        if room <= 0:
+            return 0
+        busy = Counter(attempt.endpoint.pk for attempt in self.under_way.values())
+        started = 0
+        waiting = endpoint_gate.sendable_endpoints()
+        for endpoint in sorted(waiting, key=lambda endpoint: self.served.get(endpoint.pk, 0.0)):
+            wanted = min(room - started, endpoint.max_concurrent_requests - busy[endpoint.pk])
+            if wanted > 0:
+                self.served[endpoint.pk] = time.monotonic()
+                started += self._send(endpoint, wanted)
+        return started
+
+    def _send(self, endpoint: EnterpriseWebhookConfiguration, wanted: int) -> int:
+        secrets = _secrets_of(endpoint)
+        webhooks = endpoint_gate.admit(endpoint, wanted) if secrets else []
+        for webhook in webhooks:
+            job = _senders().submit(send_signed, endpoint, str(webhook.webhook_id), webhook.body, secrets)
+            self.under_way[job] = Attempt(webhook, endpoint)
+        return len(webhooks)
+
+    def _finish(self, seconds: float | None) -> None:
+        """Write back what has come to its end, waiting so long for the first of it."""
+        done, _ = wait(self.under_way, timeout=seconds, return_when=FIRST_COMPLETED)
+        for job in done:
+            _write_back(self.under_way.pop(job), job.result())
+            self.handled += 1
+
+
+def deliver_in_slot(hand_over: Callable[[], None]) -> int:
     """
-    Deliver what is due if one of the delivery slots is free; returns how many rows were handled.
+    Deliver what is due if one of the delivery slots is free; returns how many webhooks were handled.
 
     The slots keep deliveries from occupying more workers of a shared queue than ``CHANNEL_WEBHOOKS_DELIVERY_WORKERS``.
-    Whoever finds them taken leaves its rows to the holder, which therefore looks once more after giving its slot back.
+    Whoever finds them taken leaves its rows to the holder, who therefore looks once more after giving its slot back.
+
+    :param hand_over: called once, as soon as no more rows are claimed here: others may have to go on while this round
+        waits for its last answers
     """
-    handled = 0
+    round_ = Round()
     deadline = time.monotonic() + CLAIM_SECONDS
-    while time.monotonic() < deadline:
-        slot = _acquire_slot()
-        if slot is None:
-            return handled
-        name, token = slot
-        try:
-            handled += deliver_due(deadline, partial(WebhookLease.renew, name, token, SLOT_HOLD))
-        finally:
-            WebhookLease.release(name, token)
-        if not WebhookTransmissionQueue.objects.due(WebhookStatus.PENDING, timezone.now()).exists():
-            return handled
-    return handled
-
-
-def deliver_due(deadline: float, keep_slot: Callable[[], bool] = lambda: True) -> int:
-    """
-    Deliver due rows, oldest first, until none is due or the monotonic ``deadline`` for claims has passed.
-
-    :param keep_slot: called before each row; no further row is claimed once it says False
-    """
-    handled = 0
-    while True:
-        due = WebhookTransmissionQueue.objects.due(WebhookStatus.PENDING, timezone.now())
-        page = list(due.values_list("pk", flat=True)[:PAGE])
-        for pk in page:
-            if time.monotonic() >= deadline or not keep_slot():
-                return handled
-            webhook = WebhookTransmissionQueue.objects.claim(pk, WebhookStatus.PENDING, timezone.now())
-            if webhook:
-                deliver(webhook)
-                handled += 1
-        if not page:
-            return handled
-
-
-def deliver(webhook: WebhookTransmissionQueue) -> None:
-    """One attempt at a claimed row, whatever comes of it written back under the lease."""
     try:
-        endpoint = _prepare(webhook)
-    except WebhookNotOwed as err:
-        webhook.mark_cancelled(str(err))
-    except NoWebhookConfigured as err:
-        webhook.mark_without_endpoint(str(err))
-    except LeaseLost:
-        logger.warning("source=webhook_delivery status=lease_lost webhook=%s", webhook.webhook_id)
-    else:
-        if endpoint.active:
-            _send(webhook, endpoint)
-        else:
-            webhook.mark_parked(endpoint.pk)
+        while time.monotonic() < deadline:
+            slot = DeliverySlot.acquire()
+            if slot is None:
+                break
+            round_.claim_until(deadline, slot)
+            if not _something_is_due():
+                break
+    finally:
+        hand_over()
+    round_.wait_for_stragglers()
+    return round_.handled
 
 
-def _prepare(webhook: WebhookTransmissionQueue) -> EnterpriseWebhookConfiguration:
-    """The endpoint of a claimed row; before its first attempt the body is built and frozen."""
-    if webhook.body:
-        endpoint = EnterpriseWebhookConfiguration.objects.filter(pk=webhook.endpoint_id).first()
-        if endpoint is None:
-            raise WebhookNotOwed("endpoint deleted")
-        return endpoint
-    owed = require_owed(webhook)
-    endpoint = route_webhook_by_region(owed.learner, owed.customer)
-    if not endpoint.active:
-        return endpoint
-    if not (owed.recipient.is_sponsor or endpoint.all_completions):
-        raise WebhookNotOwed("the customer does not sponsor this course run")
-    if webhook.occurred_at < endpoint.send_from:
-        raise WebhookNotOwed("passed before the endpoint's send_from")
-    learning_time = webhook.learning_time if conf.enrichment_enabled() else None
-    body = to_body(completion_payload(webhook, owed.customer, owed.learner, learning_time))
-    if not webhook.freeze(endpoint.pk, endpoint.region, body):
-        raise LeaseLost
-    return endpoint
+def deliver_due(seconds: float = CLAIM_SECONDS) -> int:
+    """Deliver what is due, claiming for so many seconds at most; returns how many webhooks were handled."""
+    round_ = Round()
+    round_.claim_until(time.monotonic() + seconds, Unlimited())
+    round_.wait_for_stragglers()
+    return round_.handled
 
 
-def _send(webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration) -> None:
-    started_at, started = timezone.now(), time.monotonic()
-    answer, error = None, ""
+def _something_is_due() -> bool:
+    now = timezone.now()
+    if WebhookTransmissionQueue.objects.due(WebhookStatus.RECORDED, now).exists():
+        return True
+    opening = endpoint_gate.next_opening()
+    return opening is not None and opening <= now
+
+
+def _secrets_of(endpoint: EnterpriseWebhookConfiguration) -> list[str]:
+    """What to sign with; where the secrets cannot be read nothing is sent until somebody has seen to it."""
     try:
-        answer = post_json(
-            endpoint.webhook_url,
-            webhook.body.encode(),
-            {"webhook-id": str(webhook.webhook_id)},
-            endpoint.webhook_timeout_seconds,
-        )
-    except DeliveryFailed as err:
-        error = err.code
-    duration_ms = round((time.monotonic() - started) * 1000)
+        return endpoint.signing_secrets() or [WebhookSigningSecret.rotate(endpoint)]
+    except SecretUnreadable as err:
+        logger.error("source=webhook_endpoint status=secret_unreadable endpoint=%s: %s", endpoint.pk, err)
+        WebhookEndpointHealth.pause(endpoint.pk, SECRET_PAUSE, "secret cannot be decrypted")
+        return []
+
+
+def _senders() -> ThreadPoolExecutor:
+    """This process's sender threads, made after the fork. They are kept, as are their connections to endpoints."""
+    global _pool  # noqa: PLW0603  (one pool for each process)
+    if _pool is None or _pool[0] != os.getpid():
+        _pool = (os.getpid(), ThreadPoolExecutor(SENDERS, thread_name_prefix="webhook-sender"))
+    return _pool[1]
+
+
+def _write_back(attempt: Attempt, result: AttemptResult) -> None:
+    webhook, answer = attempt.webhook, result.answer
+    number = webhook.attempts_made + 1
     with transaction.atomic():
-        WebhookDeliveryAttempt.record(webhook, started_at, duration_ms, answer, error)
-        _write_back(webhook, answer, error)
+        held = _move(attempt, result)
+        if answer and not held:  # Whoever has the row now may have scrubbed it.
+            result = result._replace(answer=replace(answer, body_start=""))
+        WebhookDeliveryAttempt.record(webhook.pk, number, result)
+    # Apart from the row: the gate locks them in the other order.
+    _note(attempt.endpoint, result)
     logger.info(
-        "source=webhook_delivery status=%s webhook=%s attempt=%s http_status=%s error=%s duration_ms=%s",
-        webhook.status,
+        "source=webhook_delivery status=%s webhook=%s endpoint=%s attempt=%s http_status=%s error=%s duration_ms=%s",
+        webhook.status if held else "lease_lost",
         webhook.webhook_id,
-        webhook.attempts_made,
+        attempt.endpoint.pk,
+        number,
         answer.status if answer else None,
-        error,
-        duration_ms,
-        extra={"source": "webhook_delivery", "duration_ms": duration_ms, "status": webhook.status},
+        result.error,
+        result.duration_ms,
+        extra={"source": "webhook_delivery", "duration_ms": result.duration_ms, "status": webhook.status},
     )
 
 
-def _write_back(webhook: WebhookTransmissionQueue, answer: HttpAnswer | None, error: str) -> None:
-    outcome = classify(answer.status) if answer else Outcome.RETRY
-    reason = f"HTTP {answer.status}" if answer else error
-    delay = delay_after(webhook.attempts_made + 1)
+def _move(attempt: Attempt, result: AttemptResult) -> bool:
+    """Where the row goes from here; False where its lease was lost."""
+    webhook = attempt.webhook
+    outcome, reason = _outcome(result)
     if outcome is Outcome.DELIVERED:
-        webhook.mark_delivered()
-    elif outcome is Outcome.RETRY and delay is not None:
-        webhook.mark_to_be_retried(delay, reason)
-    else:
-        webhook.mark_failed(reason)
+        return webhook.mark_delivered()
+    if outcome is Outcome.GONE:
+        return webhook.mark_refused(reason)
+    delay = delay_after(webhook.tries + 1, attempt.endpoint.schedule)
+    if outcome is Outcome.FAILED or delay is None:
+        return webhook.mark_failed(reason)
+    return webhook.mark_to_be_retried(max(delay, _asked_pause(result) or delay), reason)
 
 
-def _acquire_slot() -> tuple[str, UUID] | None:
-    for number in range(conf.delivery_workers()):
-        name = f"delivery:{number}"
-        token = WebhookLease.acquire(name, SLOT_HOLD)
-        if token:
-            return name, token
-    return None
+def _note(endpoint: EnterpriseWebhookConfiguration, result: AttemptResult) -> None:
+    """What the attempt says about the endpoint."""
+    outcome, reason = _outcome(result)
+    if outcome is Outcome.DELIVERED:
+        WebhookEndpointHealth.note_success(endpoint.pk, timezone.now())
+        return
+    failure = Failure(
+        reason, for_breaker=outcome is Outcome.RETRY, pause=_asked_pause(result), gone=outcome is Outcome.GONE
+    )
+    WebhookEndpointHealth.note_failure(endpoint.pk, timezone.now(), failure)
+
+
+def _outcome(result: AttemptResult) -> tuple[Outcome, str]:
+    if result.answer is None:
+        return Outcome.RETRY, result.error
+    return classify(result.answer.status), f"HTTP {result.answer.status}"
+
+
+def _asked_pause(result: AttemptResult) -> timedelta | None:
+    if result.answer is None:
+        return None
+    return retry_after(result.answer.status, result.answer.headers.get("retry-after"), timezone.now())

@@ -27,10 +27,11 @@ def enrich(webhook_id: UUID) -> bool:
     False where somebody else has claimed it, it has moved on, or it is no longer owed.
     """
     now = timezone.now()
-    pk = WebhookTransmissionQueue.objects.filter(webhook_id=webhook_id).values_list("pk", flat=True).first()
-    webhook = pk and WebhookTransmissionQueue.objects.claim(pk, WebhookStatus.AWAITING_ENRICHMENT, now)
-    if not webhook:
+    pks = list(WebhookTransmissionQueue.objects.filter(webhook_id=webhook_id).values_list("pk", flat=True))
+    claimed = WebhookTransmissionQueue.objects.claim(pks, WebhookStatus.AWAITING_ENRICHMENT, now)
+    if not claimed:
         return False
+    (webhook,) = claimed
     try:
         require_owed(webhook)
     except WebhookNotOwed as err:
@@ -52,11 +53,13 @@ def release_overdue() -> int:
     outcome = "flag_off"
     if conf.enrichment_enabled():
         overdue, outcome = overdue.filter(enrich_by__lte=now), "overdue"
-    released = 0
-    for pk in list(overdue.values_list("pk", flat=True)[:BATCH]):
-        webhook = WebhookTransmissionQueue.objects.claim(pk, WebhookStatus.AWAITING_ENRICHMENT, now)
-        released += bool(webhook and webhook.mark_enriched(None, outcome))
-    return released
+    return WebhookTransmissionQueue.objects.move(
+        list(overdue.values_list("pk", flat=True)[:BATCH]),
+        WebhookStatus.AWAITING_ENRICHMENT,
+        WebhookStatus.RECORDED,
+        learning_time_status=outcome,
+        due_at=now,
+    )
 
 
 def _look_up(webhook: WebhookTransmissionQueue) -> tuple[int | None, str]:

@@ -9,6 +9,7 @@ deadlock with, what the LMS does in the same transaction: two plain SELECTs, the
 import logging
 import time
 from collections.abc import Sequence
+from datetime import datetime
 
 from django.db import IntegrityError, OperationalError, connections, router, transaction
 from django.utils import timezone
@@ -40,18 +41,19 @@ def record_passes(course_id: str, passes: Sequence[CoursePass]) -> list[WebhookT
     recent = {course_pass.user_id: course_pass for course_pass in passes if not is_too_old(course_pass)}
     if not recent:
         return []
-    owed: dict[str, WebhookTransmissionQueue] = {}
+    owed: list[WebhookTransmissionQueue] = []
     for user_id, recipients in by_user(find_recipients(course_id, recent)).items():
         course_pass = recent[user_id]
         for recipient in recipients:
             if not recipient.reason_against(course_pass):
-                row = _new_row(course_pass, recipient.enterprise_customer_uuid)
-                owed[row.deduplication_key] = row
-    return _insert_missing(owed) if owed else []
+                owed.append(new_row(course_pass, recipient.enterprise_customer_uuid))
+    return insert_missing(owed)
 
 
-def _new_row(course_pass: CoursePass, enterprise_customer_uuid) -> WebhookTransmissionQueue:
+def new_row(course_pass: CoursePass, enterprise_customer_uuid, due_at: datetime | None = None, **fields):
+    """A row that is not yet in the database, due now unless told otherwise."""
     now = timezone.now()
+    due_at = due_at or now
     enrich = conf.enrichment_enabled()
     return WebhookTransmissionQueue(
         deduplication_key=course_pass.deduplication_key(enterprise_customer_uuid),
@@ -62,28 +64,37 @@ def _new_row(course_pass: CoursePass, enterprise_customer_uuid) -> WebhookTransm
         occurred_at=course_pass.passed_at,
         percent_grade=course_pass.percent_grade,
         letter_grade=course_pass.letter_grade,
-        status=WebhookStatus.AWAITING_ENRICHMENT if enrich else WebhookStatus.PENDING,
+        status=WebhookStatus.AWAITING_ENRICHMENT if enrich else WebhookStatus.RECORDED,
         learning_time_status="" if enrich else "flag_off",
-        enrich_by=now + conf.enrichment_wait() if enrich else None,
+        enrich_by=due_at + conf.enrichment_wait() if enrich else None,
         created=now,
-        due_at=now,
+        due_at=due_at,
+        **fields,
     )
 
 
-def _insert_missing(owed: dict[str, WebhookTransmissionQueue]) -> list[WebhookTransmissionQueue]:
-    """Insert what is not there; somebody else's insert of the same row is as good as ours."""
+def missing(candidates: Sequence[WebhookTransmissionQueue]) -> list[WebhookTransmissionQueue]:
+    """Those of the rows that are not in the database, each once."""
+    if not candidates:
+        return []
+    owed = {row.deduplication_key: row for row in candidates}
+    rows = WebhookTransmissionQueue.objects.using(router.db_for_write(WebhookTransmissionQueue))
+    there = set(rows.filter(deduplication_key__in=list(owed)).values_list("deduplication_key", flat=True))
+    return [row for key, row in owed.items() if key not in there]
+
+
+def insert_missing(candidates: Sequence[WebhookTransmissionQueue]) -> list[WebhookTransmissionQueue]:
+    """Insert what is not there, and return it; somebody else's insert of the same row is as good as ours."""
     alias = router.db_for_write(WebhookTransmissionQueue)
-    rows = WebhookTransmissionQueue.objects.using(alias)
     for attempt in range(1, INSERT_TRIES + 1):
-        there = set(rows.filter(deduplication_key__in=list(owed)).values_list("deduplication_key", flat=True))
-        missing = [row for key, row in owed.items() if key not in there]
-        if not missing:
+        new = missing(candidates)
+        if not new:
             return []
         try:
             # The savepoint is what keeps the grade: an error outside of one marks the LMS's transaction for rollback.
             with transaction.atomic(using=alias):
-                rows.bulk_create(missing)
-            return missing
+                WebhookTransmissionQueue.objects.using(alias).bulk_create(new)
+            return new
         except IntegrityError:
             if attempt == INSERT_TRIES:
                 raise

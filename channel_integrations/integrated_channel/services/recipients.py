@@ -34,8 +34,8 @@ class Recipient:
     #: (send_from, all_completions) of each endpoint asked for
     endpoints: set[tuple[datetime, bool]] = field(default_factory=set)
 
-    def reason_against(self, course_pass: CoursePass) -> str:
-        """Why this customer gets no webhook for this pass; empty where it gets one."""
+    def reason_against(self, course_pass: CoursePass, *, backfilled: bool = False) -> str:
+        """Why this customer gets no webhook for this pass; empty where it gets one. A backfill ignores send_from."""
         if self.requires_consent and not self.has_consent:
             return "no data-sharing consent"
         if course_pass.passed_at < self.linked_at:
@@ -43,7 +43,7 @@ class Recipient:
         wanting = [since for since, wants_all in self.endpoints if self.is_sponsor or wants_all]
         if not wanting:
             return "the customer does not sponsor this course run"
-        if course_pass.passed_at < min(wanting):
+        if course_pass.passed_at < min(wanting) and not backfilled:
             return "passed before the endpoint's send_from"
         return ""
 
@@ -143,7 +143,7 @@ def require_owed(webhook: Any) -> Owed:
             break
     else:
         raise WebhookNotOwed("the learner is no longer linked to the customer")
-    reason = recipient.reason_against(CoursePass.from_row(webhook))
+    reason = recipient.reason_against(CoursePass.from_row(webhook), backfilled=webhook.backfilled)
     if reason:
         raise WebhookNotOwed(reason)
     enrolment = EnterpriseCourseEnrollment.objects.filter(

@@ -2,9 +2,12 @@
 """Passes without a row: a process killed between the grade's commit and the row, or a handler that failed."""
 
 import logging
+from collections.abc import Iterator
+from datetime import datetime
 from itertools import groupby
 
 from django.apps import apps
+from django.db.models import QuerySet
 from django.utils import timezone
 from enterprise.models import EnterpriseCustomerUser
 
@@ -24,26 +27,33 @@ def record_missing_passes() -> list[WebhookTransmissionQueue]:
     """
     Compare the LMS's grades of the last days with the rows and make those that are missing; returns them.
 
-    Reads by primary keys after one indexed look at the passes of the window; three queries for each course run in a
-    batch. Nothing is compared where CHANNEL_WEBHOOKS_GRADE_SOURCE is None or names no installed model.
+    Nothing is compared where CHANNEL_WEBHOOKS_GRADE_SOURCE is None or names no installed model.
     """
-    grades = _grade_model()
-    if grades is None:
-        return []
     since = timezone.now() - min(conf.reconcile_window(), conf.max_pass_age())
     linked = EnterpriseCustomerUser.objects.filter(enterprise_customer__webhook_endpoints__active=True)
-    recent = grades.objects.filter(passed_timestamp__gte=since, user_id__in=linked.values("user_id")).exclude(
-        letter_grade=""
-    )
     made: list[WebhookTransmissionQueue] = []
-    pks = list(recent.values_list("pk", flat=True))
-    for start in range(0, len(pks), BATCH):
-        batch = grades.objects.filter(pk__in=pks[start : start + BATCH]).order_by("course_id", "user_id")
-        for course_id, of_course in groupby(batch, key=lambda grade: str(grade.course_id)):
-            made += record_passes(course_id, _passes(of_course, course_id))
+    for course_id, passes in passes_since(since, linked):
+        made += record_passes(course_id, passes)
     if made:
         logger.warning("source=webhook_sweep status=missing_rows_made count=%s", len(made))
     return made
+
+
+def passes_since(since: datetime, links: QuerySet) -> Iterator[tuple[str, list[CoursePass]]]:
+    """
+    What the LMS's grades say about the learners of these links: course run and passes, in batches.
+
+    Reads by primary keys after one indexed look at the passes of the window.
+    """
+    grades = grade_model()
+    if grades is None:
+        return
+    recent = grades.objects.filter(passed_timestamp__gte=since, user_id__in=links.values("user_id"))
+    pks = list(recent.exclude(letter_grade="").values_list("pk", flat=True))
+    for start in range(0, len(pks), BATCH):
+        batch = grades.objects.filter(pk__in=pks[start : start + BATCH]).order_by("course_id", "user_id")
+        for course_id, of_course in groupby(batch, key=lambda grade: str(grade.course_id)):
+            yield course_id, _passes(of_course, course_id)
 
 
 def _passes(grades, course_id: str) -> list[CoursePass]:
@@ -59,7 +69,8 @@ def _passes(grades, course_id: str) -> list[CoursePass]:
     return passes
 
 
-def _grade_model():
+def grade_model():
+    """The LMS's persistent grades, or None where the setting names none."""
     name = conf.grade_source()
     try:
         return apps.get_model(name) if name else None

@@ -6,18 +6,18 @@ The sweep is run by ``send_due_webhooks`` (cron, a sidecar) and, in part, by eve
 """
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.models import (
-    UNFINISHED,
     WebhookLease,
     WebhookStatus,
     WebhookTransmissionQueue,
 )
+from channel_integrations.integrated_channel.services import endpoint_gate
 from channel_integrations.integrated_channel.services.enrichment import release_overdue
 from channel_integrations.integrated_channel.services.reconciliation import record_missing_passes
 
@@ -44,23 +44,41 @@ def tidy() -> None:
             break
 
 
-def keep_circulating(token: str | None) -> None:
+def hand_over(token: str | None) -> None:
+    """What follows a round of deliveries, whatever ended it: the rest of the sweep, and the call for the next round."""
+    try:
+        tidy()
+    finally:
+        keep_circulating(token)
+
+
+def keep_circulating(token: str | None = None) -> None:
     """
     While unfinished rows exist, send the one circulating wake-up on its way again.
 
     A lease in the database is the wake-up's licence: its bearer renews it with a new token, and anybody may start it
     anew once it is overdue (the broker lost it).
     """
-    due = WebhookTransmissionQueue.objects.filter(status__in=UNFINISHED).order_by("due_at")
-    next_due = due.values_list("due_at", flat=True).first()
+    next_due = _next_due()
     if token:
         WebhookLease.release(CIRCULATING, UUID(token))
     if next_due is None:
         return
     countdown = min(max((next_due - timezone.now()).total_seconds(), 1.0), 60.0)
-    licence = WebhookLease.acquire(CIRCULATING, timedelta(seconds=countdown) + CIRCULATION_GRACE)
+    duration = timedelta(seconds=countdown) + CIRCULATION_GRACE
+    # One that is on its way but comes too late is overtaken: without its licence it will not be sent on.
+    licence = WebhookLease.acquire(CIRCULATING, duration) or WebhookLease.bring_forward(CIRCULATING, duration)
     if licence and not wake_up.delivery(str(licence), countdown):
         WebhookLease.release(CIRCULATING, licence)
+
+
+def _next_due() -> datetime | None:
+    """When there is next something to do: a row's due time, for pending ones no sooner than their endpoint opens."""
+    moments = [endpoint_gate.next_opening()]
+    for status in (WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.RECORDED):
+        rows = WebhookTransmissionQueue.objects.filter(status=status)
+        moments.append(rows.order_by("due_at").values_list("due_at", flat=True).first())
+    return min((moment for moment in moments if moment), default=None)
 
 
 def _without_wake_up() -> list[UUID]:

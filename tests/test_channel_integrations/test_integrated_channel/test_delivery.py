@@ -2,7 +2,6 @@
 """From rows to POSTs against a real receiver: routing, freezing, outcomes, leases, slots."""
 
 import json
-import time
 import uuid
 from datetime import timedelta
 
@@ -17,10 +16,10 @@ from social_django.models import UserSocialAuth
 from channel_integrations.integrated_channel.management.commands.send_due_webhooks import Command
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
+    WebhookEndpointHealth,
     WebhookLease,
     WebhookStatus,
     WebhookTransmissionQueue,
-    requeue_parked_rows,
 )
 from channel_integrations.integrated_channel.services import delivery, enrichment, sweep
 from channel_integrations.integrated_channel.services.recipients import require_owed
@@ -42,12 +41,13 @@ def webhook(receiver):
 
 
 def deliver():
-    return delivery.deliver_due(time.monotonic() + 30)
+    return delivery.deliver_due()
 
 
 def make_due(webhook):
     """An hour later."""
     WebhookTransmissionQueue.objects.filter(pk=webhook.pk).update(due_at=timezone.now())
+    WebhookEndpointHealth.objects.update(breaker_open_until=None, paused_until=None)
 
 
 def test_a_due_webhook_is_delivered(webhook, receiver):
@@ -111,26 +111,27 @@ def test_a_private_address_is_refused_when_it_is_dialled(webhook, receiver, sett
     assert webhook.reason == "address_refused" and receiver.log == []
 
 
+def claim(webhook, status=WebhookStatus.RECORDED):
+    return WebhookTransmissionQueue.objects.claim([webhook.pk], status, timezone.now())
+
+
 def test_two_claimers_one_claim(webhook):
-    now = timezone.now()
-    rows = WebhookTransmissionQueue.objects
-    assert rows.claim(webhook.pk, WebhookStatus.PENDING, now) is not None
-    assert rows.claim(webhook.pk, WebhookStatus.PENDING, now) is None
+    assert len(claim(webhook)) == 1
+    assert claim(webhook) == []
 
 
 def test_who_has_lost_the_lease_writes_nothing(webhook):
-    rows = WebhookTransmissionQueue.objects
-    slow = rows.claim(webhook.pk, WebhookStatus.PENDING, timezone.now())
+    (slow,) = claim(webhook)
     make_due(webhook)
-    assert rows.claim(webhook.pk, WebhookStatus.PENDING, timezone.now()) is not None
+    assert claim(webhook)
     assert slow.mark_failed("too late") is False
-    assert slow.freeze(1, "US", "{}") is False
+    assert slow.mark_addressed(1, "US", "{}") is False
     webhook.refresh_from_db()
-    assert (webhook.status, webhook.body) == (WebhookStatus.PENDING, "")
+    assert (webhook.status, webhook.body) == (WebhookStatus.RECORDED, "")
 
 
 def test_what_a_killed_worker_left_is_due_again_when_its_lease_ends(webhook, receiver):
-    WebhookTransmissionQueue.objects.claim(webhook.pk, WebhookStatus.PENDING, timezone.now())
+    claim(webhook)
     assert deliver() == 0
     make_due(webhook)
     assert deliver() == 1
@@ -200,7 +201,6 @@ def test_switched_off_is_parked_and_goes_out_when_it_is_on_again(webhook, receiv
     webhook.refresh_from_db()
     assert webhook.status == WebhookStatus.PARKED and receiver.log == []
     EnterpriseWebhookConfiguration.objects.update(active=True)
-    assert requeue_parked_rows(EnterpriseWebhookConfiguration.objects.get()) == 1
     deliver()
     webhook.refresh_from_db()
     assert webhook.status == WebhookStatus.DELIVERED
@@ -290,9 +290,11 @@ def test_an_answer_with_astral_characters_and_the_log_without_people(webhook, re
 
 def test_no_more_deliveries_at_once_than_slots(webhook, receiver):
     token = WebhookLease.acquire("delivery:0", timedelta(minutes=1))
-    assert delivery.deliver_in_slot() == 0
+    handed_over = []
+    assert delivery.deliver_in_slot(lambda: handed_over.append("taken")) == 0
     WebhookLease.release("delivery:0", token)
-    assert delivery.deliver_in_slot() == 1
+    assert delivery.deliver_in_slot(lambda: handed_over.append("free")) == 1
+    assert handed_over == ["taken", "free"], "whatever became of the round, the next one is called for"
 
 
 def test_a_lease_is_one_holders_until_it_ends():
@@ -320,7 +322,7 @@ def test_overdue_lookups_go_out_plain(flag_on, webhook, receiver):
 
 def test_a_lookup_under_way_is_left_alone(flag_on, webhook):
     WebhookTransmissionQueue.objects.update(enrich_by=timezone.now())
-    WebhookTransmissionQueue.objects.claim(webhook.pk, WebhookStatus.AWAITING_ENRICHMENT, timezone.now())
+    claim(webhook, WebhookStatus.AWAITING_ENRICHMENT)
     assert enrichment.release_overdue() == 0
 
 
@@ -332,7 +334,7 @@ def test_the_flag_switched_off_sends_what_waits_at_once(flag_on, webhook, receiv
 
 
 def test_the_flag_switched_off_after_the_lookup_sends_plain(flag_on, webhook, receiver, settings):
-    row = WebhookTransmissionQueue.objects.claim(webhook.pk, WebhookStatus.AWAITING_ENRICHMENT, timezone.now())
+    (row,) = claim(webhook, WebhookStatus.AWAITING_ENRICHMENT)
     row.mark_enriched(3600, "found")
     settings.FEATURES = {}
     deliver()
@@ -395,7 +397,7 @@ def test_a_lookup_in_this_process_is_logged_and_passes_the_row_on(
         settings.CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS = 1
     assert enrichment.enrich(webhook_awaiting.webhook_id) is True
     webhook_awaiting.refresh_from_db()
-    assert (webhook_awaiting.status, webhook_awaiting.learning_time_status) == (WebhookStatus.PENDING, outcome)
+    assert (webhook_awaiting.status, webhook_awaiting.learning_time_status) == (WebhookStatus.RECORDED, outcome)
     lines = [r for r in caplog.records if "task=enrich_and_send_completion_webhook" in r.getMessage()]
     assert [line.status for line in lines] == [status]
     assert enrichment.enrich(webhook_awaiting.webhook_id) is False, "a repeated wake-up does nothing"

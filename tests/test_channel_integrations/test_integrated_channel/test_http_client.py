@@ -493,10 +493,9 @@ def test_neither_proxy_nor_netrc_of_the_environment(httpserver, development, mon
 
 
 @pytest.fixture
-def authority(tmp_path):
+def authority():
     authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    authority.bundle = str(tmp_path / "ca.pem")
+    authority.bundle = authority.cert_pem.bytes().decode()
     return authority
 
 
@@ -558,7 +557,7 @@ def test_old_tls_is_refused(tls_server, authority, development):
     url = tls_server(highest=ssl.TLSVersion.TLSv1_1)
     with pytest.raises(ConnectionFailed):
         post(url, ca_bundle=authority.bundle)
-    lax = ssl.create_default_context(cafile=authority.bundle)
+    lax = ssl.create_default_context(cadata=authority.bundle)
     lax.minimum_version = ssl.TLSVersion.TLSv1_1
     lax.set_ciphers("ALL:@SECLEVEL=0")
     raw = socket.create_connection(("localhost", urlsplit(url).port))

@@ -47,7 +47,7 @@ def test_a_pass_makes_one_row_with_ids_and_facts_only():
 def test_with_the_flag_off_the_row_goes_straight_to_delivery():
     _, learner = sponsored_learner()
     grade_event(learner)
-    assert rows()[0].status == WebhookStatus.PENDING
+    assert rows()[0].status == WebhookStatus.RECORDED
 
 
 def test_with_the_flag_on_the_row_waits_for_its_learning_time(settings):

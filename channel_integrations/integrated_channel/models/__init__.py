@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""
+The tables: endpoints with their health and secrets, webhooks with their attempts, and leases.
+
+No table here has a database foreign key. An insert with one waits behind any transaction that has updated the parent
+(user, customer, endpoint) and makes such transactions deadlock, and a left-over constraint of an uninstalled app keeps
+customers from being deleted.
+"""
+
+from channel_integrations.integrated_channel.models.attempt import WebhookDeliveryAttempt
+from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration, Region
+from channel_integrations.integrated_channel.models.health import WebhookEndpointHealth
+from channel_integrations.integrated_channel.models.lease import WebhookLease
+from channel_integrations.integrated_channel.models.signing_secret import WebhookSigningSecret
+from channel_integrations.integrated_channel.models.webhook import (
+    FINISHED,
+    UNFINISHED,
+    WebhookStatus,
+    WebhookTransmissionQueue,
+)
+
+__all__ = [
+    "FINISHED",
+    "UNFINISHED",
+    "EnterpriseWebhookConfiguration",
+    "Region",
+    "WebhookDeliveryAttempt",
+    "WebhookEndpointHealth",
+    "WebhookLease",
+    "WebhookSigningSecret",
+    "WebhookStatus",
+    "WebhookTransmissionQueue",
+]

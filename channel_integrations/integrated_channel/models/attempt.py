@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What came of each POST."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from channel_integrations.integrated_channel.http_client import HttpAnswer
+from channel_integrations.integrated_channel.models.webhook import WebhookTransmissionQueue
+
+#: what helps to find a request in the partner's logs, or tells who answered; nothing that a session hangs on
+KEPT_HEADERS = (
+    "cf-ray",
+    "content-length",
+    "content-type",
+    "date",
+    "retry-after",
+    "server",
+    "traceparent",
+    "via",
+    "x-amzn-requestid",
+    "x-amzn-trace-id",
+    "x-correlation-id",
+    "x-request-id",
+)
+KEPT_HEADER_CHARACTERS = 200
+
+
+class AttemptResult(NamedTuple):
+    """What came of a POST: an answer, or the code of the error; ``duration_ms`` is milliseconds."""
+
+    started_at: datetime
+    answer: HttpAnswer | None
+    error: str
+    duration_ms: int
+
+
+class WebhookDeliveryAttempt(models.Model):
+    """
+    One POST: when, how long, and what came back. Nothing of what was sent is kept here.
+
+    .. pii: The start of the endpoint's answer may repeat what was sent.
+    .. pii_types: other
+    .. pii_retirement: local_api
+    """
+
+    webhook = models.ForeignKey(
+        WebhookTransmissionQueue, on_delete=models.CASCADE, db_constraint=False, related_name="attempts"
+    )
+    number = models.PositiveSmallIntegerField()
+    started_at = models.DateTimeField()
+    duration_ms = models.PositiveIntegerField()
+    status_code = models.PositiveSmallIntegerField(null=True)
+    error_code = models.CharField(max_length=40, blank=True)
+    response_start = models.TextField(blank=True)
+    response_headers = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        app_label = "channel_webhooks"
+        verbose_name = _("delivery attempt")
+
+    def __str__(self) -> str:
+        return f"{self.webhook_id} #{self.number}"
+
+    @classmethod
+    def record(cls, webhook_pk: int, number: int, result: AttemptResult) -> "WebhookDeliveryAttempt":
+        """Keep one try, with the headers of the answer that are on the allow list."""
+        answer = result.answer
+        headers = answer.headers if answer else {}
+        return cls.objects.create(
+            webhook_id=webhook_pk,
+            number=number,
+            started_at=result.started_at,
+            duration_ms=result.duration_ms,
+            status_code=answer.status if answer else None,
+            error_code=result.error,
+            response_start=_ascii(answer.body_start) if answer else "",
+            response_headers={
+                name: _ascii(headers[name][:KEPT_HEADER_CHARACTERS]) for name in KEPT_HEADERS if name in headers
+            },
+        )
+
+
+def _ascii(text: str) -> str:
+    """Some sites' tables are utf8mb3, which has no room for astral characters."""
+    return text.encode("ascii", "backslashreplace").decode("ascii")

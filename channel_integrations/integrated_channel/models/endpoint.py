@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Where webhooks go."""
+
+from datetime import timedelta
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from channel_integrations.integrated_channel.exceptions import AddressRefused
+from channel_integrations.integrated_channel.http_client import check_ca_bundle, check_url
+from channel_integrations.integrated_channel.services.retry import SCHEDULE, parse_schedule
+
+#: seconds; with it a task that claims a row in its thirtieth second ends before its soft time limit (90 s)
+MAX_TIMEOUT_SECONDS = 60
+MAX_CONCURRENT_REQUESTS = 32
+
+
+class Region(models.TextChoices):
+    """Where a learner is, as far as the choice of an endpoint is concerned."""
+
+    US = "US", _("United States")
+    EU = "EU", _("European Union")
+    OTHER = "OTHER", _("Other")
+
+
+class EnterpriseWebhookConfiguration(models.Model):
+    """
+    One endpoint: where a customer takes the webhooks about its learners of one region.
+
+    What is configured is here; how the endpoint fares is in ``WebhookEndpointHealth``.
+
+    .. no_pii:
+    """
+
+    enterprise_customer = models.ForeignKey(
+        "enterprise.EnterpriseCustomer",
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        related_name="webhook_endpoints",
+    )
+    region = models.CharField(max_length=10, choices=Region.choices, default=Region.OTHER)
+    webhook_url = models.URLField(_("URL"), max_length=500, help_text=_("https, on a public address."))
+    active = models.BooleanField(
+        default=True,
+        help_text=_("Switched off: what waits is parked, and no webhooks are made for new completions."),
+    )
+    webhook_timeout_seconds = models.PositiveSmallIntegerField(
+        _("timeout (seconds)"),
+        default=15,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_TIMEOUT_SECONDS)],
+        help_text=_("How long one attempt may take, from name lookup to the end of the answer; 1 to 60."),
+    )
+    max_requests_per_minute = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("How many webhooks the endpoint takes in a minute, from all workers together; empty: no limit."),
+    )
+    max_concurrent_requests = models.PositiveSmallIntegerField(
+        default=4,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_CONCURRENT_REQUESTS)],
+        help_text=_("How many webhooks are sent to the endpoint at the same time, by all workers together; 1 to 32."),
+    )
+    retry_schedule = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text=_(
+            "The waits between attempts, such as “5s 5m 30m 2h”; each varies by ± 20 %. Empty: 5s 5m 30m 2h 5h 10h 14h "
+            "20h 24h, ten attempts in 75 h 35 min."
+        ),
+    )
+    ca_bundle = models.TextField(
+        _("CA certificates"),
+        blank=True,
+        help_text=_("PEM certificates to trust for this endpoint in place of the usual ones; for a private authority."),
+    )
+    send_from = models.DateTimeField(
+        default=timezone.now,
+        help_text=_("Completions passed before this moment make no webhook."),
+    )
+    all_completions = models.BooleanField(
+        default=False,
+        help_text=_("Every completion of the customer's linked learners, not only of the courses it sponsors."),
+    )
+    created = models.DateTimeField(auto_now_add=True)
+    modified = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        app_label = "channel_webhooks"
+        verbose_name = _("webhook endpoint")
+        constraints = [
+            models.UniqueConstraint(fields=["enterprise_customer", "region"], name="channel_webhooks_customer_region")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.enterprise_customer_id} {self.region}"
+
+    def clean(self) -> None:
+        """Refuse what the sender would refuse."""
+        super().clean()
+        errors = {}
+        for field, check in (
+            ("webhook_url", check_url),
+            ("retry_schedule", parse_schedule),
+            ("ca_bundle", check_ca_bundle),
+        ):
+            try:
+                check(getattr(self, field) or "")
+            except (AddressRefused, ValueError) as err:
+                errors[field] = str(err)
+        if errors:
+            raise ValidationError(errors)
+
+    @property
+    def timeout_seconds(self) -> int:
+        """The time of one attempt, also where a row was written past the form."""
+        return min(max(self.webhook_timeout_seconds, 1), MAX_TIMEOUT_SECONDS)
+
+    @property
+    def schedule(self) -> tuple[timedelta, ...]:
+        """The waits between attempts; the default ones where what is written cannot be read."""
+        try:
+            return parse_schedule(self.retry_schedule)
+        except ValueError:
+            return SCHEDULE
+
+    def signing_secrets(self) -> list[str]:
+        """
+        The secrets that sign now, the current one first.
+
+        :raises SecretUnreadable: the site's keys have changed since a secret was written
+        """
+        from channel_integrations.integrated_channel.models.signing_secret import WebhookSigningSecret
+
+        return WebhookSigningSecret.of(self)

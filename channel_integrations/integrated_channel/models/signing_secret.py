@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What an endpoint's webhooks are signed with."""
+
+from datetime import timedelta
+
+from cryptography.fernet import InvalidToken
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from fernet_fields import EncryptedTextField
+
+from channel_integrations.integrated_channel.exceptions import SecretUnreadable
+from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration
+from channel_integrations.integrated_channel.signing import generate_secret
+
+#: how long a secret that was replaced goes on signing beside the new one
+ROTATION_OVERLAP = timedelta(hours=24)
+#: signatures in one header at most: the current secret's, and those of the latest that it replaced
+MAX_SECRETS = 10
+
+
+class WebhookSigningSecret(models.Model):
+    """
+    One secret of one endpoint, encrypted with the site's FERNET_KEYS (or, without those, its SECRET_KEY).
+
+    .. no_pii:
+    """
+
+    endpoint = models.ForeignKey(
+        EnterpriseWebhookConfiguration, on_delete=models.CASCADE, db_constraint=False, related_name="secrets"
+    )
+    secret = EncryptedTextField(editable=False)
+    created = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True, help_text=_("Empty for the current secret."))
+
+    class Meta:
+        app_label = "channel_webhooks"
+        verbose_name = _("signing secret")
+
+    def __str__(self) -> str:
+        return f"secret {self.pk} of endpoint {self.endpoint_id}"
+
+    @classmethod
+    def rotate(cls, endpoint: EnterpriseWebhookConfiguration) -> str:
+        """
+        Give the endpoint a new secret and return it, the only time that it is shown.
+
+        What it replaces signs beside it for ``ROTATION_OVERLAP``; what has expired is deleted.
+        """
+        now, secret = timezone.now(), generate_secret()
+        theirs = cls.objects.filter(endpoint_id=endpoint.pk)
+        with transaction.atomic():
+            theirs.filter(expires_at=None).update(expires_at=now + ROTATION_OVERLAP)
+            theirs.filter(expires_at__lte=now).delete()
+            cls.objects.create(endpoint_id=endpoint.pk, secret=secret, created=now)
+        return secret
+
+    @classmethod
+    def of(cls, endpoint: EnterpriseWebhookConfiguration) -> list[str]:
+        """
+        The secrets that sign now, the current one first.
+
+        :raises SecretUnreadable: the site's keys have changed since the secret was written
+        """
+        valid = cls.objects.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), endpoint_id=endpoint.pk)
+        try:
+            return [kept.secret for kept in valid.order_by("-created", "-pk")[:MAX_SECRETS]]
+        except InvalidToken as err:
+            raise SecretUnreadable(
+                f"The signing secret of endpoint {endpoint.pk} was encrypted with another key: put the former "
+                "SECRET_KEY at the end of FERNET_KEYS, or rotate the endpoint's secret"
+            ) from err
+
+
+def give_first_secret(sender, instance: EnterpriseWebhookConfiguration, created: bool, raw: bool, **kwargs) -> None:
+    """Nothing goes out unsigned: every endpoint has a secret from its first moment."""
+    if created and not raw:
+        WebhookSigningSecret.rotate(instance)

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One webhook, and every change of its state."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from channel_integrations.integrated_channel import conf
+from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration, Region
+
+#: rows changed by one statement at most
+PAGE = 500
+SWITCHED_OFF = "endpoint switched off"
+ENDPOINT_DELETED = "endpoint deleted"
+
+
+class WebhookStatus(models.TextChoices):
+    """Where a webhook stands; ``UNFINISHED`` are those that something will move without an operator."""
+
+    AWAITING_ENRICHMENT = "awaiting_enrichment", _("waiting for its learning time")
+    RECORDED = "recorded", _("to be addressed")
+    PENDING = "pending", _("to be sent")
+    NO_ENDPOINT = "no_endpoint", _("no endpoint for the learner's region")
+    PARKED = "parked", _("parked: the endpoint is switched off")
+    DELIVERED = "delivered", _("delivered")
+    FAILED = "failed", _("failed for good")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+UNFINISHED = (WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.RECORDED, WebhookStatus.PENDING)
+FINISHED = (WebhookStatus.DELIVERED, WebhookStatus.FAILED, WebhookStatus.CANCELLED)
+
+
+class WebhookQuerySet(models.QuerySet):
+    """Claims. Ids are selected without locks and updated by primary key: a ranged UPDATE would wait for open grades."""
+
+    def due(self, status: str, now: datetime) -> "WebhookQuerySet":
+        """Rows of this status whose time has come, oldest first; an expired lease is a time that has come."""
+        return self.filter(status=status, due_at__lte=now).order_by("due_at", "pk")
+
+    def claim(self, pks: Sequence[int], status: str, now: datetime) -> "list[WebhookTransmissionQueue]":
+        """
+        Lease those of these rows that are due, for ``conf.ROW_LEASE``; the others were claimed or have moved on.
+
+        A lease is a due time in the future together with a token: when the claimer dies, the row becomes due again.
+        """
+        token = uuid.uuid4()
+        claimed = self.filter(pk__in=pks, status=status, due_at__lte=now).update(
+            lease_token=token, due_at=now + conf.ROW_LEASE, modified=now
+        )
+        if not claimed:
+            return []
+        place = {pk: position for position, pk in enumerate(pks)}
+        return sorted(self.filter(pk__in=pks, lease_token=token), key=lambda row: place[row.pk])
+
+    def in_flight(self, endpoint_id: int, now: datetime) -> int:
+        """How many webhooks are being sent to an endpoint, by all workers together."""
+        return self.filter(
+            status=WebhookStatus.PENDING, endpoint_id=endpoint_id, lease_token__isnull=False, due_at__gt=now
+        ).count()
+
+    def move(self, pks: Sequence[int], before: str, after: str, **changes) -> int:
+        """Move those of these rows that have the one status and are not leased to the other; returns how many."""
+        now, moved = timezone.now(), 0
+        for start in range(0, len(pks), PAGE):
+            rows = self.filter(pk__in=pks[start : start + PAGE], status=before)
+            free = rows.filter(models.Q(lease_token=None) | models.Q(due_at__lte=now))
+            moved += free.update(**{"status": after, "lease_token": None, "modified": now, **changes})
+        return moved
+
+
+class WebhookTransmissionQueue(models.Model):
+    """
+    One webhook: an event about one learner for one customer, and how far it has come.
+
+    The row holds ids and facts until it is addressed: then its endpoint is chosen and ``body`` is built, which is what
+    every attempt sends, byte for byte. After retention only what keeps the pass from going out twice is left.
+
+    .. pii: The body holds the learner's username and email, the other fields the user id and the grade.
+    .. pii_types: id, name, username, email_address, other
+    .. pii_retirement: local_api
+    """
+
+    webhook_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    deduplication_key = models.CharField(max_length=64, unique=True, editable=False)
+    event_type = models.CharField(max_length=40)
+    enterprise_customer_uuid = models.UUIDField(db_index=True)
+    user_id = models.PositiveIntegerField(null=True, db_index=True)
+    course_id = models.CharField(max_length=255)
+    occurred_at = models.DateTimeField(help_text=_("When the learner first passed."))
+    percent_grade = models.FloatField(null=True)
+    letter_grade = models.CharField(max_length=255, blank=True)
+    backfilled = models.BooleanField(
+        default=False, help_text=_("Made by a backfill: passed before the endpoint's send_from.")
+    )
+
+    status = models.CharField(max_length=20, choices=WebhookStatus.choices)
+    reason = models.CharField(max_length=100, blank=True)
+    due_at = models.DateTimeField(default=timezone.now)
+    enrich_by = models.DateTimeField(null=True)
+    lease_token = models.UUIDField(null=True, editable=False)
+
+    learning_time = models.PositiveBigIntegerField(null=True, help_text=_("Seconds."))
+    learning_time_status = models.CharField(max_length=20, blank=True)
+
+    endpoint_id = models.PositiveBigIntegerField(null=True)
+    region = models.CharField(max_length=10, choices=Region.choices, blank=True)
+    body = models.TextField(blank=True)
+    attempts_made = models.PositiveSmallIntegerField(default=0)
+    tries = models.PositiveSmallIntegerField(
+        default=0, help_text=_("Attempts since the schedule began; a replay begins it anew.")
+    )
+    delivered_at = models.DateTimeField(null=True)
+    created = models.DateTimeField(default=timezone.now)
+    modified = models.DateTimeField(auto_now=True)
+    purged_at = models.DateTimeField(null=True, help_text=_("When personal data and attempts were removed."))
+
+    objects = WebhookQuerySet.as_manager()
+
+    class Meta:
+        app_label = "channel_webhooks"
+        verbose_name = _("webhook")
+        indexes = [
+            models.Index(fields=["status", "due_at"], name="channel_webhooks_due"),
+            models.Index(fields=["status", "endpoint_id", "due_at"], name="channel_webhooks_endpoint_due"),
+            models.Index(fields=["endpoint_id", "lease_token"], name="channel_webhooks_in_flight"),
+            models.Index(fields=["purged_at", "created"], name="channel_webhooks_retention"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.webhook_id)
+
+    def mark_enriched(self, learning_time: int | None, outcome: str) -> bool:
+        """Pass a row on to delivery, with the seconds or with why there are none."""
+        return self._release(
+            status=WebhookStatus.RECORDED,
+            learning_time=learning_time,
+            learning_time_status=outcome,
+            due_at=timezone.now(),
+        )
+
+    def mark_addressed(self, endpoint_id: int, region: str, body: str) -> bool:
+        """Keep what every attempt will send, and where; from now on it waits for its endpoint."""
+        return self._release(
+            status=WebhookStatus.PENDING, endpoint_id=endpoint_id, region=region, body=body, due_at=timezone.now()
+        )
+
+    def mark_delivered(self) -> bool:
+        """The endpoint has taken it."""
+        return self._release_after_attempt(status=WebhookStatus.DELIVERED, delivered_at=timezone.now(), reason="")
+
+    def mark_to_be_retried(self, delay: timedelta, reason: str) -> bool:
+        """An attempt failed in a way that may pass."""
+        return self._release_after_attempt(
+            status=WebhookStatus.PENDING, due_at=timezone.now() + delay, reason=reason[:100]
+        )
+
+    def mark_failed(self, reason: str) -> bool:
+        """An attempt failed for good."""
+        return self._release_after_attempt(status=WebhookStatus.FAILED, reason=reason[:100])
+
+    def mark_refused(self, reason: str) -> bool:
+        """The endpoint wants no more webhooks; this one waits until a person has settled that."""
+        return self._release_after_attempt(status=WebhookStatus.PARKED, reason=reason[:100])
+
+    def mark_cancelled(self, reason: str) -> bool:
+        """The webhook is no longer owed."""
+        return self._release(status=WebhookStatus.CANCELLED, reason=reason)
+
+    def mark_without_endpoint(self, region: str) -> bool:
+        """Nobody takes webhooks about learners of this region."""
+        return self._release(status=WebhookStatus.NO_ENDPOINT, region=region, reason=f"no endpoint for {region}")
+
+    def mark_parked(self, endpoint_id: int) -> bool:
+        """The endpoint is switched off."""
+        return self._release(status=WebhookStatus.PARKED, endpoint_id=endpoint_id, reason=SWITCHED_OFF)
+
+    def _release_after_attempt(self, **changes) -> bool:
+        return self._release(attempts_made=self.attempts_made + 1, tries=self.tries + 1, **changes)
+
+    def _release(self, **changes) -> bool:
+        """Write under the lease and give it back; False where it was lost, and then nothing is written."""
+        held = WebhookTransmissionQueue.objects.filter(pk=self.pk, lease_token=self.lease_token)
+        if not held.update(modified=timezone.now(), lease_token=None, **changes):
+            return False
+        for name, value in changes.items():
+            setattr(self, name, value)
+        self.lease_token = None
+        return True
+
+
+def cancel_rows_of_deleted_endpoint(sender, instance: EnterpriseWebhookConfiguration, **kwargs) -> None:
+    """What waited for a deleted endpoint is cancelled; rows being sent find it gone at their next attempt."""
+    for status in (WebhookStatus.PENDING, WebhookStatus.PARKED):
+        waiting = WebhookTransmissionQueue.objects.filter(endpoint_id=instance.pk, status=status)
+        pks = list(waiting.order_by("pk").values_list("pk", flat=True))
+        WebhookTransmissionQueue.objects.move(pks, status, WebhookStatus.CANCELLED, reason=ENDPOINT_DELETED)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""
+Which endpoints have something to be sent, and which of it may go now.
+
+Every claim of a webhook for an endpoint is made under a lock on the endpoint's health row, so that the rate limit, the
+cap on concurrent sends and the single probe of a half-open breaker hold across all workers. No LMS transaction ever
+touches that row.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Min
+from django.utils import timezone
+
+from channel_integrations.integrated_channel.models import (
+    EnterpriseWebhookConfiguration,
+    WebhookEndpointHealth,
+    WebhookStatus,
+    WebhookTransmissionQueue,
+)
+from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED, PAGE, SWITCHED_OFF
+from channel_integrations.integrated_channel.services.admission import EndpointState
+
+_rows = WebhookTransmissionQueue.objects
+
+
+def sendable_endpoints() -> list[EnterpriseWebhookConfiguration]:
+    """
+    The endpoints that have webhooks due and let some through, the one that has waited longest first.
+
+    On the way, what is due for an endpoint that is switched off is parked, and what is due for one that was deleted is
+    cancelled.
+    """
+    now = timezone.now()
+    due = [endpoint_id for endpoint_id, due_at in _first_due_times() if due_at <= now]
+    endpoints = _endpoints(due)
+    sendable = []
+    for endpoint_id in due:
+        endpoint = endpoints.get(endpoint_id)
+        if endpoint is None:
+            _move_due(endpoint_id, WebhookStatus.CANCELLED, ENDPOINT_DELETED)
+        elif not is_on(endpoint):
+            _move_due(endpoint_id, WebhookStatus.PARKED, SWITCHED_OFF)
+        elif _is_open(endpoint, now):
+            sendable.append(endpoint)
+    return sendable
+
+
+def admit(endpoint: EnterpriseWebhookConfiguration, wanted: int) -> list[WebhookTransmissionQueue]:
+    """Claim up to so many of an endpoint's due webhooks, oldest first, as many as it takes right now."""
+    if not has_health(endpoint):
+        WebhookEndpointHealth.objects.get_or_create(pk=endpoint.pk)
+    with transaction.atomic():
+        health = WebhookEndpointHealth.locked(endpoint.pk)
+        if health is None:
+            return []
+        now = timezone.now()
+        state = _state(endpoint, health, _rows.in_flight(endpoint.pk, now))
+        admitted = 0 if health.disabled_at else state.admits(wanted, now)
+        if not admitted:
+            return []
+        due = _rows.due(WebhookStatus.PENDING, now).filter(endpoint_id=endpoint.pk)
+        pks = list(due.values_list("pk", flat=True)[: admitted + 1])
+        claimed = _rows.claim(pks[:admitted], WebhookStatus.PENDING, now)
+        changes: dict[str, Any] = {}
+        if state.max_per_minute:
+            changes["next_request_at"] = state.next_request_after(len(claimed), now)
+        if health.catching_up and len(pks) <= admitted:
+            changes["catching_up"] = False
+        if changes:
+            WebhookEndpointHealth.objects.filter(pk=endpoint.pk).update(**changes)
+        return claimed
+
+
+def take_up_parked() -> int:
+    """
+    Make what was parked for endpoints that are on again due, in the order in which it was made; returns how many.
+
+    It then goes out one at a time, which keeps the order, and with the whole schedule before it.
+    """
+    parked = _rows.filter(status=WebhookStatus.PARKED, endpoint_id__isnull=False)
+    endpoint_ids = list(parked.order_by("endpoint_id").values_list("endpoint_id", flat=True).distinct())
+    taken_up = 0
+    for endpoint in _endpoints(endpoint_ids).values():
+        if is_on(endpoint):
+            WebhookEndpointHealth.objects.update_or_create(pk=endpoint.pk, defaults={"catching_up": True})
+            theirs = parked.filter(endpoint_id=endpoint.pk).order_by("pk")
+            for built, status in ((False, WebhookStatus.RECORDED), (True, WebhookStatus.PENDING)):
+                some = theirs.exclude(body="") if built else theirs.filter(body="")
+                pks = list(some.values_list("pk", flat=True))
+                taken_up += _rows.move(pks, WebhookStatus.PARKED, status, reason="", tries=0, due_at=timezone.now())
+    return taken_up
+
+
+def next_opening() -> datetime | None:
+    """When the next pending webhook may be sent: its due time, or later where its endpoint is closed until then."""
+    first_due = dict(_first_due_times())
+    endpoints = _endpoints(list(first_due))
+    openings = []
+    for endpoint_id, due_at in first_due.items():
+        endpoint = endpoints.get(endpoint_id)
+        opens_at = _state(endpoint, endpoint.health, 0).opens_at() if endpoint and has_health(endpoint) else None
+        openings.append(max(due_at, opens_at) if opens_at else due_at)
+    return min(openings, default=None)
+
+
+def is_on(endpoint: EnterpriseWebhookConfiguration) -> bool:
+    """Whether neither its operator nor the sender has switched the endpoint off."""
+    return endpoint.active and not (has_health(endpoint) and endpoint.health.disabled_at)
+
+
+def has_health(endpoint: EnterpriseWebhookConfiguration) -> bool:
+    """Whether it has its row; one that was made by a bulk insert gets it with its first webhook."""
+    return hasattr(endpoint, "health")
+
+
+def _first_due_times() -> Sequence[tuple[int, datetime]]:
+    """(endpoint id, first due time) of the endpoints with pending rows, longest wait first; by index alone."""
+    pending = _rows.filter(status=WebhookStatus.PENDING).order_by()
+    return list(
+        pending.values("endpoint_id")
+        .annotate(first=Min("due_at"))
+        .order_by("first")
+        .values_list("endpoint_id", "first")
+    )
+
+
+def _endpoints(ids: Sequence[int]) -> dict[int, EnterpriseWebhookConfiguration]:
+    return EnterpriseWebhookConfiguration.objects.select_related("health").in_bulk(ids)
+
+
+def _is_open(endpoint: EnterpriseWebhookConfiguration, now: datetime) -> bool:
+    """A look without a lock, which spares the endpoints that certainly take nothing; ``admit`` decides."""
+    if not has_health(endpoint):
+        return True
+    opens_at = _state(endpoint, endpoint.health, 0).opens_at()
+    return opens_at is None or opens_at <= now
+
+
+def _state(endpoint: EnterpriseWebhookConfiguration, health: WebhookEndpointHealth, in_flight: int) -> EndpointState:
+    return EndpointState(
+        max_concurrent=max(endpoint.max_concurrent_requests, 1),
+        max_per_minute=endpoint.max_requests_per_minute,
+        in_flight=in_flight,
+        failures_in_a_row=health.failures_in_a_row,
+        breaker_open_until=health.breaker_open_until,
+        paused_until=health.paused_until,
+        next_request_at=health.next_request_at,
+        one_at_a_time=health.catching_up,
+    )
+
+
+def _move_due(endpoint_id: int, status: Any, reason: str) -> None:
+    due = _rows.due(WebhookStatus.PENDING, timezone.now()).filter(endpoint_id=endpoint_id)
+    _rows.move(list(due.values_list("pk", flat=True)[:PAGE]), WebhookStatus.PENDING, status, reason=reason)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Personal data that is no longer needed goes; what keeps a pass from going out twice stays."""
+
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from channel_integrations.integrated_channel.models import (
+    FINISHED,
+    UNFINISHED,
+    WebhookDeliveryAttempt,
+    WebhookStatus,
+    WebhookTransmissionQueue,
+)
+
+logger = logging.getLogger(__name__)
+
+#: rows scrubbed in one transaction; by primary keys, so that nothing else in the table is locked
+BATCH = 200
+#: What may be purged. What waits for its endpoint to be switched on, or to be made, has had its time by then.
+PURGEABLE = (*FINISHED, WebhookStatus.PARKED, WebhookStatus.NO_ENDPOINT)
+#: nobody but their endpoints' operators can move these; once they are scrubbed nobody can
+_GIVEN_UP = (*UNFINISHED, WebhookStatus.PARKED, WebhookStatus.NO_ENDPOINT)
+
+
+def purgeable(older_than: timedelta) -> "QuerySet[WebhookTransmissionQueue]":
+    """Webhooks made before that long ago that nothing moves any more, oldest first."""
+    return WebhookTransmissionQueue.objects.filter(
+        purged_at=None, created__lt=timezone.now() - older_than, status__in=PURGEABLE
+    ).order_by("created", "pk")
+
+
+def purge(older_than: timedelta, at_most: int | None = None) -> int:
+    """Scrub what is older, batch by batch; returns how many webhooks. Safe to interrupt and to run again."""
+    purged = 0
+    while at_most is None or purged < at_most:
+        pks = list(purgeable(older_than).values_list("pk", flat=True)[:BATCH])
+        if not pks:
+            break
+        purged += _scrub(pks, "past its retention")
+    if purged:
+        logger.info("source=webhook_retention status=purged webhooks=%s", purged)
+    return purged
+
+
+def scrub_learner(user_id: int) -> int:
+    """
+    Scrub everything about one learner, what is still on its way included; returns how many webhooks.
+
+    An attempt that is under way at this moment comes to its end; it has lost its lease and is not repeated.
+    """
+    theirs = WebhookTransmissionQueue.objects.filter(user_id=user_id).order_by("pk")
+    scrubbed = 0
+    while pks := list(theirs.values_list("pk", flat=True)[:BATCH]):
+        scrubbed += _scrub(pks, "learner retired")
+    logger.info("source=webhook_retention status=learner_scrubbed webhooks=%s", scrubbed)
+    return scrubbed
+
+
+def _scrub(pks: Sequence[int], reason: str) -> int:
+    """The attempts go first: killed in between, the webhooks are found again."""
+    attempts = WebhookDeliveryAttempt.objects.filter(webhook_id__in=pks)
+    WebhookDeliveryAttempt.objects.filter(pk__in=list(attempts.values_list("pk", flat=True)))._raw_delete(
+        attempts.db
+    )
+    rows = WebhookTransmissionQueue.objects.filter(pk__in=pks)
+    rows.filter(status__in=_GIVEN_UP).update(status=WebhookStatus.CANCELLED, reason=reason)
+    now = timezone.now()
+    return rows.update(
+        user_id=None,
+        percent_grade=None,
+        letter_grade="",
+        learning_time=None,
+        body="",
+        lease_token=None,
+        purged_at=now,
+        modified=now,
+    )

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Breaker, pauses, limits, switching off and on, and that endpoints do not hold each other up."""
+
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+from pytest_httpserver import HTTPServer
+from werkzeug import Response
+
+from channel_integrations.integrated_channel.models import (
+    EnterpriseWebhookConfiguration,
+    WebhookDeliveryAttempt,
+    WebhookEndpointHealth,
+    WebhookSigningSecret,
+    WebhookStatus,
+    WebhookTransmissionQueue,
+)
+from channel_integrations.integrated_channel.services import delivery, endpoint_gate
+from channel_integrations.integrated_channel.services.retry import RETRY_AFTER_CAP
+from channel_integrations.integrated_channel.signals import webhook_endpoint_disabled
+from tests.factories import grade_event, make_customer, make_endpoint, make_learner
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def endpoint(receiver):
+    """One endpoint of Acme; nothing has been sent to it."""
+    return make_endpoint(make_customer("Acme"), receiver.url_for("/hook"))
+
+
+def complete(endpoint, count=1):
+    """So many learners of the endpoint's customer complete a course."""
+    for _ in range(count):
+        grade_event(make_learner(endpoint.enterprise_customer))
+
+
+def statuses():
+    return list(WebhookTransmissionQueue.objects.order_by("pk").values_list("status", flat=True))
+
+
+def health_of(endpoint):
+    return WebhookEndpointHealth.objects.get(pk=endpoint.pk)
+
+
+def answer(receiver, status, **headers):
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_data("no", status=status, headers=headers)
+
+
+def an_hour_later():
+    """Every gate is open again and every row is due."""
+    WebhookEndpointHealth.objects.update(breaker_open_until=None, paused_until=None)
+    WebhookTransmissionQueue.objects.filter(status=WebhookStatus.PENDING).update(due_at=timezone.now())
+
+
+def test_five_failures_open_the_breaker_and_the_others_wait_without_an_attempt(endpoint, receiver, caplog):
+    answer(receiver, 500)
+    complete(endpoint, 8)
+    delivery.deliver_due()
+    assert len(receiver.log) == 5
+    assert sorted(WebhookTransmissionQueue.objects.values_list("attempts_made", flat=True)) == [0, 0, 0, 1, 1, 1, 1, 1]
+    assert set(statuses()) == {WebhookStatus.PENDING}
+    assert health_of(endpoint).breaker_open_until > timezone.now() + timedelta(seconds=25)
+    assert "status=breaker_open" in caplog.text
+    opening = endpoint_gate.next_opening()
+    assert opening == health_of(endpoint).breaker_open_until, "nobody looks before that"
+
+
+def test_half_open_lets_one_probe_through_and_its_failure_opens_for_longer(endpoint, receiver):
+    answer(receiver, 500)
+    complete(endpoint, 8)
+    delivery.deliver_due()
+    WebhookEndpointHealth.objects.update(breaker_open_until=timezone.now())
+    delivery.deliver_due()
+    assert len(receiver.log) == 6
+    assert health_of(endpoint).breaker_open_until > timezone.now() + timedelta(seconds=55)
+
+
+def test_a_probe_that_is_taken_closes_the_breaker(endpoint, receiver):
+    answer(receiver, 500)
+    complete(endpoint, 8)
+    delivery.deliver_due()
+    answer(receiver, 200)
+    an_hour_later()
+    delivery.deliver_due()
+    assert set(statuses()) == {WebhookStatus.DELIVERED}
+    health = health_of(endpoint)
+    assert (health.failures, health.failures_in_a_row, health.failing_since) == (0, 0, None)
+    assert health.last_success_at
+
+
+def test_a_refused_webhook_says_nothing_about_the_breaker(endpoint, receiver):
+    answer(receiver, 400)
+    complete(endpoint, 8)
+    delivery.deliver_due()
+    assert set(statuses()) == {WebhookStatus.FAILED}
+    assert (health_of(endpoint).failures, health_of(endpoint).failures_in_a_row) == (8, 0)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_honoured_for_the_webhook_and_for_the_others(endpoint, receiver, status):
+    answer(receiver, status, **{"Retry-After": "600"})
+    endpoint.max_concurrent_requests = 1
+    endpoint.save()
+    complete(endpoint, 3)
+    delivery.deliver_due()
+    assert len(receiver.log) == 1
+    webhook = WebhookTransmissionQueue.objects.get(attempts_made=1)
+    for moment in (webhook.due_at, health_of(endpoint).paused_until):
+        assert timedelta(seconds=590) < moment - timezone.now() < timedelta(seconds=610)
+    assert webhook.attempts.get().response_headers["retry-after"] == "600"
+
+
+def test_retry_after_has_a_cap(endpoint, receiver):
+    answer(receiver, 503, **{"Retry-After": "99999999"})
+    complete(endpoint)
+    delivery.deliver_due()
+    assert health_of(endpoint).paused_until - timezone.now() < RETRY_AFTER_CAP
+
+
+def test_the_endpoints_own_schedule(endpoint, receiver):
+    answer(receiver, 500)
+    EnterpriseWebhookConfiguration.objects.update(retry_schedule="1h")
+    complete(endpoint)
+    delivery.deliver_due()
+    due_in = WebhookTransmissionQueue.objects.get().due_at - timezone.now()
+    assert timedelta(minutes=47) < due_in < timedelta(minutes=73)
+    an_hour_later()
+    delivery.deliver_due()
+    assert statuses() == [WebhookStatus.FAILED]
+
+
+def test_a_schedule_written_past_the_form_does_not_stop_anything(endpoint, receiver):
+    answer(receiver, 500)
+    EnterpriseWebhookConfiguration.objects.update(retry_schedule="whenever", webhook_timeout_seconds=999)
+    complete(endpoint)
+    delivery.deliver_due()
+    assert statuses() == [WebhookStatus.PENDING]
+    assert EnterpriseWebhookConfiguration.objects.get().timeout_seconds == 60
+
+
+def test_410_switches_the_endpoint_off_and_tells(endpoint, receiver, caplog, django_capture_on_commit_callbacks):
+    told = []
+
+    def tell(sender, endpoint_id, reason, **kwargs):
+        told.append((endpoint_id, reason))
+        raise RuntimeError("a receiver of the site's")
+
+    webhook_endpoint_disabled.connect(tell, weak=False)
+    try:
+        answer(receiver, 410)
+        complete(endpoint, 6)
+        with django_capture_on_commit_callbacks(execute=True):
+            delivery.deliver_due()
+    finally:
+        webhook_endpoint_disabled.disconnect(tell)
+    assert told == [(endpoint.pk, "HTTP 410")]
+    assert "status=disabled" in caplog.text
+    assert set(statuses()) == {WebhookStatus.PARKED}
+    assert len(receiver.log) <= 4, "no more than were under way at once"
+
+
+def test_while_it_is_off_rows_are_made_and_parked_and_then_go_out_in_order(endpoint, receiver):
+    answer(receiver, 410)
+    complete(endpoint, 1)
+    delivery.deliver_due()
+    complete(endpoint, 9)
+    delivery.deliver_due()
+    assert statuses() == [WebhookStatus.PARKED] * 10
+    assert len(receiver.log) == 1
+    answer(receiver, 200)
+    WebhookEndpointHealth.enable(endpoint.pk)
+    delivery.deliver_due()
+    assert statuses() == [WebhookStatus.DELIVERED] * 10
+    in_order = [str(pk) for pk in WebhookTransmissionQueue.objects.order_by("pk").values_list("webhook_id", flat=True)]
+    assert [request.headers["webhook-id"] for request, _ in receiver.log] == in_order
+    assert health_of(endpoint).catching_up is False
+
+
+def test_what_was_parked_keeps_to_the_rate_limit(endpoint, receiver):
+    EnterpriseWebhookConfiguration.objects.update(max_requests_per_minute=2)
+    complete(endpoint, 5)
+    EnterpriseWebhookConfiguration.objects.update(active=False)
+    delivery.deliver_due()
+    assert statuses() == [WebhookStatus.PARKED] * 5
+    EnterpriseWebhookConfiguration.objects.update(active=True)
+    delivery.deliver_due()
+    assert len(receiver.log) == 1
+    assert endpoint_gate.next_opening() > timezone.now() + timedelta(seconds=20)
+
+
+def test_five_days_of_failures_switch_it_off(endpoint, receiver):
+    answer(receiver, 500)
+    complete(endpoint)
+    delivery.deliver_due()
+    WebhookEndpointHealth.objects.update(failing_since=timezone.now() - timedelta(days=5), failures=8)
+    an_hour_later()
+    delivery.deliver_due()
+    assert health_of(endpoint).disabled_at is None, "nine attempts"
+    an_hour_later()
+    delivery.deliver_due()
+    assert health_of(endpoint).disabled_reason == "no success in 5 days and 10 attempts"
+    an_hour_later()
+    delivery.deliver_due()
+    assert statuses() == [WebhookStatus.PARKED]
+
+
+def test_the_rate_limit_holds_across_rounds(endpoint, receiver):
+    EnterpriseWebhookConfiguration.objects.update(max_requests_per_minute=122)
+    complete(endpoint, 5)
+    started = time.monotonic()
+    while WebhookStatus.PENDING in statuses() or WebhookStatus.RECORDED in statuses():
+        delivery.deliver_due()
+        time.sleep(0.05)
+    assert 1.4 < time.monotonic() - started < 4, "two at once, then one every half second"
+    assert WebhookDeliveryAttempt.objects.count() == 5
+
+
+def test_a_secret_that_cannot_be_read_sends_nothing_unsigned(endpoint, receiver, settings, caplog):
+    complete(endpoint)
+    WebhookSigningSecret._meta.get_field("secret").__dict__.pop("fernet", None)
+    with connections["default"].cursor() as cursor:
+        cursor.execute("UPDATE channel_webhooks_webhooksigningsecret SET secret = %s", [b"gAAAAA-not-ours"])
+    delivery.deliver_due()
+    assert receiver.log == [] and statuses() == [WebhookStatus.PENDING]
+    assert "FERNET_KEYS" in caplog.text
+    WebhookSigningSecret.objects.filter(endpoint_id=endpoint.pk).delete()
+    an_hour_later()
+    delivery.deliver_due()
+    assert statuses() == [WebhookStatus.DELIVERED], "an endpoint without a secret is given one"
+
+
+@pytest.fixture
+def threaded_receiver(settings):
+    """A receiver that answers many at once."""
+    settings.CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES = True
+    with HTTPServer(threaded=True) as server:
+        yield server
+
+
+def test_an_endpoint_that_hangs_and_a_hundred_healthy_ones(threaded_receiver):
+    """None waits for the one that hangs, though it holds all that it may and its webhooks came first."""
+    let_go = threading.Event()
+    arrived = {}
+
+    def hang(request):
+        let_go.wait(20)
+        return Response("late", status=500)
+
+    def take(request):
+        arrived.setdefault(request.headers["webhook-id"], time.monotonic())
+        return Response("ok")
+
+    threaded_receiver.expect_request("/hangs").respond_with_handler(hang)
+    threaded_receiver.expect_request("/takes").respond_with_handler(take)
+    hanging = make_endpoint(make_customer(), threaded_receiver.url_for("/hangs"), webhook_timeout_seconds=6)
+    complete(hanging, 8)
+    healthy = [make_endpoint(make_customer(), threaded_receiver.url_for("/takes")) for _ in range(100)]
+    for endpoint in healthy:
+        complete(endpoint)
+    started = time.monotonic()
+    delivery.deliver_due(seconds=5)
+    let_go.set()
+    durations = sorted(moment - started for moment in arrived.values())
+    assert len(durations) == 100
+    assert durations[-1] < 5, "before the first attempt at the one that hangs has come to its end"
+    assert health_of(hanging).failures_in_a_row >= 4
+    assert not WebhookTransmissionQueue.objects.filter(status=WebhookStatus.FAILED).exists()
