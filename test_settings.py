@@ -31,7 +31,7 @@ DATABASES = {
 if "mysql" in DATABASES["default"]["ENGINE"]:
     DATABASES["default"]["TEST"].update({"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_unicode_ci"})
     DATABASES["default"]["OPTIONS"] = {"charset": "utf8mb4"}
-else:
+elif "sqlite3" in DATABASES["default"]["ENGINE"]:
     DATABASES["default"]["OPTIONS"] = {"timeout": 20}
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 USE_TZ = True

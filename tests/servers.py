@@ -2,12 +2,14 @@
 """
 A pytest plugin (``-p tests.servers``) that gives the run its real servers, on private ports.
 
-MariaDB is started before Django reads its settings, so that the whole suite runs on it; without it (or with
-``TEST_DATABASE=sqlite``) the suite runs on SQLite. What had to be left out is said at the end, with the reason.
+The database is started before Django reads its settings, so that the whole suite runs on it: MariaDB where that is
+installed, else SQLite, or what ``TEST_DATABASE`` asks for (mariadb, postgresql, sqlite). What had to be left out is
+said at the end, with the reason.
 """
 
 import atexit
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -17,12 +19,26 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+MARKERS = {
+    "mariadb": "needs a real MariaDB",
+    "redis": "needs a real Redis",
+    "node": "needs Node.js",
+    "java": "needs a Java compiler",
+    "chaos": "takes minutes: kills and restarts whatever the delivery rests on",
+}
+#: what a marker needs on the PATH, and what Debian calls it
+PROGRAMS = {
+    "redis": ("redis-server", "redis-server"),
+    "node": ("node", "nodejs npm"),
+    "java": ("java", "default-jdk-headless"),
+}
 LEFT_OUT: dict[str, str] = {}
-_mariadb = None
+_database = ""
 
 
 def free_port() -> int:
@@ -131,6 +147,68 @@ class MariaDB(Daemon):
         }
 
 
+class PostgreSQL(Daemon):
+    """A private PostgreSQL server, which refuses to be root's."""
+
+    def __init__(self) -> None:
+        self.folder = _temporary_folder("postgresql-")
+        self.port = free_port()
+        self.programs = _postgresql_programs()
+        somebody: dict = {"cwd": self.folder}
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("nobody")
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+            somebody.update(user=user.pw_uid, group=user.pw_gid, extra_groups=[])
+        data = f"{self.folder}/data"
+        subprocess.run(
+            f"{self.programs}/initdb -D {data} -U lms --auth=trust --encoding=UTF8 --no-locale --no-sync".split(),
+            check=True,
+            capture_output=True,
+            **somebody,
+        )
+        super().__init__(
+            f"{self.programs}/postgres -D {data} -p {self.port} -h 127.0.0.1 -c unix_socket_directories= "
+            "-c fsync=off -c synchronous_commit=off -c full_page_writes=off".split(),
+            self.folder / "log",
+            **somebody,
+        )
+
+    def start(self) -> "PostgreSQL":
+        super().start()
+        wait_for_port(self.port, self.process)
+        # It listens before it lets anybody in.
+        is_ready = [f"{self.programs}/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "30"]
+        deadline = time.monotonic() + 30
+        while subprocess.run(is_ready, check=False).returncode:
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise RuntimeError(f"PostgreSQL did not start:\n{self.log.read_text()}")
+            time.sleep(0.05)
+        return self
+
+    def kill(self, how: int = signal.SIGQUIT) -> None:
+        """At once; its children have process groups of their own, and only SIGKILL would leave them behind."""
+        super().kill(how)
+
+    def environment(self) -> dict[str, str]:
+        """What the stand-in LMS's settings read."""
+        return {
+            "LMS_DB_ENGINE": "django.db.backends.postgresql",
+            "LMS_DB_HOST": "127.0.0.1",
+            "LMS_DB_PORT": str(self.port),
+            "LMS_DB_USER": "lms",
+            "LMS_DB_NAME": "lms",
+        }
+
+
+def _postgresql_programs() -> Path | None:
+    """Where the server's programs are; Debian keeps them off the PATH, in a folder for each version."""
+    on_path = shutil.which("postgres")
+    if on_path:
+        return Path(on_path).resolve().parent
+    versions = {int(path.parts[-3]): path.parent for path in Path("/usr/lib/postgresql").glob("[0-9]*/bin/postgres")}
+    return versions[max(versions)] if versions else None
+
+
 class Redis(Daemon):
     """A private Redis server that keeps nothing on disk."""
 
@@ -172,37 +250,53 @@ class CeleryWorker(Daemon):
         return self
 
 
-def _start_mariadb() -> MariaDB | None:
-    if os.environ.get("TEST_DATABASE") == "sqlite":
-        LEFT_OUT["mariadb"] = "TEST_DATABASE=sqlite was asked for"
-    elif not (shutil.which("mariadbd") or Path("/usr/sbin/mariadbd").exists()) or not shutil.which(
-        "mariadb-install-db"
-    ):
-        LEFT_OUT["mariadb"] = "mariadbd is not installed (Debian: apt-get install mariadb-server)"
+def _missing_for(database: str) -> str:
+    """Why tests cannot run on this database; empty where they can."""
+    if database == "mariadb":
+        server = shutil.which("mariadbd") or Path("/usr/sbin/mariadbd").exists()
+        if not server or not shutil.which("mariadb-install-db"):
+            return "mariadbd is not installed (Debian: apt-get install mariadb-server)"
+        if not find_spec("MySQLdb"):
+            return "mysqlclient is not installed (Debian: apt-get install libmariadb-dev pkg-config gcc)"
+    if database == "postgresql":
+        if not _postgresql_programs():
+            return "postgres is not installed (Debian: apt-get install postgresql)"
+        if not find_spec("psycopg"):
+            return "psycopg is not installed (pip install 'psycopg[binary]')"
+    return ""
+
+
+def _start_database() -> str:
+    """Start what TEST_DATABASE asks for, or MariaDB, or make do with SQLite; returns its name."""
+    names = {"mariadb": "MariaDB", "postgresql": "PostgreSQL", "sqlite": "SQLite"}
+    asked = os.environ.get("TEST_DATABASE", "")
+    if asked not in ("", *names):
+        raise pytest.UsageError(f"TEST_DATABASE={asked}: name one of {', '.join(names)}")
+    missing = _missing_for(asked or "mariadb")
+    if asked and missing:
+        raise pytest.UsageError(f"TEST_DATABASE={asked}: {missing}")
+    if missing or asked not in ("", "mariadb"):
+        LEFT_OUT["mariadb"] = missing or f"TEST_DATABASE={asked} was asked for"
+    database = "sqlite" if missing else asked or "mariadb"
+    if database == "sqlite":
+        os.environ["LMS_TEST_DB_NAME"] = str(_temporary_folder("lms-") / "test.sqlite3")
     else:
-        try:
-            import MySQLdb  # noqa: F401
-        except ImportError:
-            LEFT_OUT["mariadb"] = "mysqlclient is not installed (Debian: apt-get install libmariadb-dev pkg-config gcc)"
-            return None
-        return MariaDB().start()
-    return None
+        server = MariaDB() if database == "mariadb" else PostgreSQL()
+        os.environ.update(server.start().environment())
+    return names[database]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config):
-    global _mariadb
+    global _database
     # As Ctrl-C: fixtures are torn down and servers ended, where SIGTERM alone would leave them behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    early_config.addinivalue_line("markers", "mariadb: needs a real MariaDB")
-    early_config.addinivalue_line("markers", "redis: needs a real Redis")
-    if not shutil.which("redis-server"):
-        LEFT_OUT["redis"] = "redis-server is not installed (Debian: apt-get install redis-server)"
-    _mariadb = _start_mariadb()
-    if _mariadb:
-        os.environ.update(_mariadb.environment())
-    else:
-        os.environ["LMS_TEST_DB_NAME"] = str(_temporary_folder("lms-") / "test.sqlite3")
+    for marker, meaning in MARKERS.items():
+        early_config.addinivalue_line("markers", f"{marker}: {meaning}")
+    for marker, (program, packages) in PROGRAMS.items():
+        if not shutil.which(program):
+            LEFT_OUT[marker] = f"{program} is not installed (Debian: apt-get install {packages})"
+    _database = _start_database()
 
 
 def pytest_collection_modifyitems(items):
@@ -214,7 +308,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_terminal_summary(terminalreporter):
     terminalreporter.section("servers")
-    terminalreporter.line(f"database: {'MariaDB' if _mariadb else 'SQLite'}")
+    terminalreporter.line(f"database: {_database}")
     for marker, reason in LEFT_OUT.items():
         skipped = [r.nodeid for r in terminalreporter.stats.get("skipped", []) if reason in str(r.longrepr)]
         terminalreporter.line(f"left out, {marker}: {len(skipped)} tests, because {reason}")

@@ -39,6 +39,14 @@ class IntegratedChannelConfig(AppConfig):
                         PluginSignals.SIGNAL_PATH: "openedx_events.learning.signals.PERSISTENT_GRADE_SUMMARY_CHANGED",
                         PluginSignals.DISPATCH_UID: "channel_webhooks.handle_grade_change_for_webhooks",
                     },
+                    *(
+                        {
+                            PluginSignals.RECEIVER_FUNC_NAME: "handle_learner_retirement",
+                            PluginSignals.SIGNAL_PATH: f"openedx.core.djangoapps.user_api.accounts.signals.{step}",
+                            PluginSignals.DISPATCH_UID: f"channel_webhooks.handle_learner_retirement.{step}",
+                        }
+                        for step in ("USER_RETIRE_LMS_MISC", "USER_RETIRE_LMS_CRITICAL")
+                    ),
                 ],
             },
         },

@@ -114,6 +114,11 @@ def max_pass_age() -> timedelta:
     return timedelta(days=_MAX_AGE.value())
 
 
+def retention() -> timedelta:
+    """How long what can no longer move is kept before it is purged."""
+    return timedelta(days=_RETENTION.value())
+
+
 def delivery_workers() -> int:
     """How many workers may deliver at once."""
     return _WORKERS.value()

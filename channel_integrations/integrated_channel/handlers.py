@@ -2,7 +2,7 @@
 """
 Receivers of the LMS's events: filter, write rows, wake a worker after the commit.
 
-They run inside LMS requests and bulk regrades. Whatever happens here, nothing is raised into the LMS.
+They run inside LMS requests and bulk regrades. Whatever happens to a webhook, nothing is raised into the LMS.
 """
 
 import logging
@@ -14,6 +14,7 @@ from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.exceptions import MalformedEvent
 from channel_integrations.integrated_channel.passes import CoursePass
 from channel_integrations.integrated_channel.services.outbox import is_too_old, record_passes
+from channel_integrations.integrated_channel.services.retention import scrub_learner
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,16 @@ def handle_grade_change_for_webhooks(sender, signal, **kwargs) -> None:
         latency_ms,
         extra={"source": "webhook_handler", "latency_ms": latency_ms, "status": "queued"},
     )
+
+
+def handle_learner_retirement(sender, user, **kwargs) -> None:
+    """
+    Receive USER_RETIRE_LMS_MISC and USER_RETIRE_LMS_CRITICAL: scrub everything about the learner.
+
+    What goes wrong is raised: the LMS's retirement step then fails and is tried again, where a swallowed error would
+    leave personal data behind.
+    """
+    scrub_learner(user.pk)
 
 
 def _pass_of(event: dict) -> CoursePass | None:

@@ -134,6 +134,12 @@ class WebhookTransmissionQueue(models.Model):
     def __str__(self) -> str:
         return str(self.webhook_id)
 
+    def delay_until(self, moment: datetime) -> None:
+        """Have a row that is not yet in the database handled later, with as long a wait for its learning time."""
+        if self.enrich_by:
+            self.enrich_by += moment - self.due_at
+        self.due_at = moment
+
     def mark_enriched(self, learning_time: int | None, outcome: str) -> bool:
         """Pass a row on to delivery, with the seconds or with why there are none."""
         return self._release(

@@ -22,7 +22,6 @@ from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.exceptions import SecretUnreadable
-from channel_integrations.integrated_channel.http_client import post_json
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookDeliveryAttempt,
@@ -114,12 +113,12 @@ class Round:
 
     under_way: dict[Future, Attempt] = field(default_factory=dict)
     served: dict[int, float] = field(default_factory=dict)
-    handled: int = 0
+    attempts: int = 0
 
     def claim_until(self, deadline: float, slot: Slot) -> None:
         """Address, claim and send until nothing is left to do or the monotonic deadline has passed."""
         try:
-            self.handled += endpoint_gate.take_up_parked()
+            endpoint_gate.take_up_parked()
             while time.monotonic() < deadline and slot.is_held():
                 moved = address_due() + self._start()
                 if not moved and not self.under_way:
@@ -161,12 +160,12 @@ class Round:
         done, _ = wait(self.under_way, timeout=seconds, return_when=FIRST_COMPLETED)
         for job in done:
             _write_back(self.under_way.pop(job), job.result())
-            self.handled += 1
+            self.attempts += 1
 
 
 def deliver_in_slot(hand_over: Callable[[], None]) -> int:
     """
-    Deliver what is due if one of the delivery slots is free; returns how many webhooks were handled.
+    Deliver what is due if one of the delivery slots is free; returns how many attempts were made.
 
     The slots keep deliveries from occupying more workers of a shared queue than ``CHANNEL_WEBHOOKS_DELIVERY_WORKERS``.
     Whoever finds them taken leaves its rows to the holder, who therefore looks once more after giving its slot back.
@@ -187,15 +186,15 @@ def deliver_in_slot(hand_over: Callable[[], None]) -> int:
     finally:
         hand_over()
     round_.wait_for_stragglers()
-    return round_.handled
+    return round_.attempts
 
 
 def deliver_due(seconds: float = CLAIM_SECONDS) -> int:
-    """Deliver what is due, claiming for so many seconds at most; returns how many webhooks were handled."""
+    """Deliver what is due, claiming for so many seconds at most; returns how many attempts were made."""
     round_ = Round()
     round_.claim_until(time.monotonic() + seconds, Unlimited())
     round_.wait_for_stragglers()
-    return round_.handled
+    return round_.attempts
 
 
 def _something_is_due() -> bool:

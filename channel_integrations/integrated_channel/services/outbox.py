@@ -9,7 +9,6 @@ deadlock with, what the LMS does in the same transaction: two plain SELECTs, the
 import logging
 import time
 from collections.abc import Sequence
-from datetime import datetime
 
 from django.db import IntegrityError, OperationalError, connections, router, transaction
 from django.utils import timezone
@@ -50,10 +49,9 @@ def record_passes(course_id: str, passes: Sequence[CoursePass]) -> list[WebhookT
     return insert_missing(owed)
 
 
-def new_row(course_pass: CoursePass, enterprise_customer_uuid, due_at: datetime | None = None, **fields):
-    """A row that is not yet in the database, due now unless told otherwise."""
+def new_row(course_pass: CoursePass, enterprise_customer_uuid, *, backfilled: bool = False) -> WebhookTransmissionQueue:
+    """A row that is not yet in the database, due now."""
     now = timezone.now()
-    due_at = due_at or now
     enrich = conf.enrichment_enabled()
     return WebhookTransmissionQueue(
         deduplication_key=course_pass.deduplication_key(enterprise_customer_uuid),
@@ -66,10 +64,10 @@ def new_row(course_pass: CoursePass, enterprise_customer_uuid, due_at: datetime 
         letter_grade=course_pass.letter_grade,
         status=WebhookStatus.AWAITING_ENRICHMENT if enrich else WebhookStatus.RECORDED,
         learning_time_status="" if enrich else "flag_off",
-        enrich_by=due_at + conf.enrichment_wait() if enrich else None,
+        enrich_by=now + conf.enrichment_wait() if enrich else None,
         created=now,
-        due_at=due_at,
-        **fields,
+        due_at=now,
+        backfilled=backfilled,
     )
 
 

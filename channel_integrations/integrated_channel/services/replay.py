@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -15,7 +16,12 @@ from channel_integrations.integrated_channel.models import WebhookStatus, Webhoo
 logger = logging.getLogger(__name__)
 
 #: Nothing moves these any more. What is parked goes out when its endpoint is switched on, not by a replay.
-REPLAYABLE = (WebhookStatus.DELIVERED, WebhookStatus.FAILED, WebhookStatus.CANCELLED, WebhookStatus.NO_ENDPOINT)
+REPLAYABLE: tuple[Any, ...] = (
+    WebhookStatus.DELIVERED,
+    WebhookStatus.FAILED,
+    WebhookStatus.CANCELLED,
+    WebhookStatus.NO_ENDPOINT,
+)
 PER_MINUTE = 60
 
 
@@ -27,7 +33,7 @@ class Selection:
     endpoint_id: int | None = None
     since: datetime | None = None
     until: datetime | None = None
-    statuses: Sequence[str] = REPLAYABLE
+    statuses: Sequence[Any] = REPLAYABLE
 
     def rows(self) -> "QuerySet[WebhookTransmissionQueue]":
         """Those of the selection that can be replayed, oldest first; purged ones have nothing left to send."""

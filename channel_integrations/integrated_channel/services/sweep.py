@@ -11,13 +11,13 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from channel_integrations.integrated_channel import wake_up
+from channel_integrations.integrated_channel import conf, wake_up
 from channel_integrations.integrated_channel.models import (
     WebhookLease,
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.services import endpoint_gate
+from channel_integrations.integrated_channel.services import endpoint_gate, retention
 from channel_integrations.integrated_channel.services.enrichment import release_overdue
 from channel_integrations.integrated_channel.services.reconciliation import record_missing_passes
 
@@ -28,6 +28,10 @@ COMPARISON = "grade-comparison"
 #: how long the circulating wake-up may take from being sent to being received, on top of its countdown
 CIRCULATION_GRACE = timedelta(seconds=120)
 COMPARISON_INTERVAL = timedelta(minutes=10)
+RETENTION = "retention"
+RETENTION_INTERVAL = timedelta(hours=1)
+#: webhooks purged by one sweep: a few seconds' work
+PURGED_AT_ONCE = 2000
 #: a row that waits for its lookup longer than this has probably lost its wake-up
 LOST_AFTER = timedelta(seconds=30)
 #: wake-ups repeated by one sweep
@@ -35,10 +39,12 @@ REPEATED = 100
 
 
 def tidy() -> None:
-    """Everything a sweep does but delivering: missing rows, overdue lookups, lost wake-ups. Safe to run at any time."""
+    """Everything a sweep does but delivering. Safe to run at any time, and beside itself."""
     if WebhookLease.acquire(COMPARISON, COMPARISON_INTERVAL):
         wake_up.for_new_rows(record_missing_passes())
     release_overdue()
+    if WebhookLease.acquire(RETENTION, RETENTION_INTERVAL):
+        retention.purge(conf.retention(), at_most=PURGED_AT_ONCE)
     for webhook_id in _without_wake_up():
         if not wake_up.enrichment(webhook_id):
             break

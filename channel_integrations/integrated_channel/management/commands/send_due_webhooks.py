@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The sweep as a command, for cron, a sidecar or a person."""
 
+import logging
 import time
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error, close_old_connections, connections
 
 from channel_integrations.integrated_channel.services import delivery, sweep
+
+logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -29,16 +33,25 @@ class Command(BaseCommand):
     def handle(self, *args, **options) -> None:
         if not 1 <= options["interval"] <= 3600:
             raise CommandError("--interval takes 1 to 3600 seconds")
-        while True:
+        if not options["loop"]:
             self._round()
-            if not options["loop"]:
-                return
-            try:
+            return
+        try:
+            while True:
+                self._round_that_may_fail()
                 time.sleep(options["interval"])
-            except KeyboardInterrupt:
-                return
+        except KeyboardInterrupt:
+            return
+
+    def _round_that_may_fail(self) -> None:
+        """A database that is being restarted must not end the loop: it is there again in a round or two."""
+        close_old_connections()
+        try:
+            self._round()
+        except Error as err:
+            logger.error("source=webhook_sweep status=failure error=%s: trying again", type(err).__name__)
+            connections.close_all()
 
     def _round(self) -> None:
         sweep.tidy()
-        handled = delivery.deliver_due(time.monotonic() + delivery.CLAIM_SECONDS)
-        self.stdout.write(f"webhooks handled: {handled}")
+        self.stdout.write(f"attempts made: {delivery.deliver_due()}")
