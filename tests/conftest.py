@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Fixtures: real servers, and a database whose rows other processes can see."""
 
+from contextlib import contextmanager
+
 import pytest
 from common.djangoapps.student.models import CourseEnrollment
 from consent.models import DataSharingConsent
@@ -51,13 +53,26 @@ def django_db_setup(django_test_environment, django_db_blocker):
         teardown_databases(databases, verbosity=0)
 
 
+@contextmanager
+def foreign_keys_ignored(connection):
+    """Django's own switch does nothing on PostgreSQL, where only triggers can be switched off, by a superuser."""
+    if connection.vendor != "postgresql":
+        with connection.constraint_checks_disabled():
+            yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        yield
+        cursor.execute("SET session_replication_role = DEFAULT")
+
+
 @pytest.fixture
 def committed_db(django_db_setup, django_db_blocker):
     """The test database without a transaction around the test; the rows are deleted afterwards."""
     with django_db_blocker.unblock():
         yield connections["default"]
         # edx-enterprise's own receivers write rows around these; the checks are off so that they may stay.
-        with connections["default"].constraint_checks_disabled():
+        with foreign_keys_ignored(connections["default"]):
             for table in TABLES:
                 table._base_manager.all()._raw_delete("default")
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from edx_toggles.toggles import SettingDictToggle
@@ -140,6 +141,12 @@ def allow_private_addresses() -> bool:
     return getattr(settings, "CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES", False) is True
 
 
+def proxy_url() -> str | None:
+    """The proxy that webhooks go through, or None."""
+    given = getattr(settings, "CHANNEL_WEBHOOKS_PROXY_URL", None)
+    return given if _is_proxy_url(given) else None
+
+
 def snowflake_config() -> dict[str, Any]:
     """SNOWFLAKE_CONFIG, or an empty dict where it is missing or no dict."""
     given = getattr(settings, "SNOWFLAKE_CONFIG", None)
@@ -207,6 +214,13 @@ def problems() -> Iterator[Problem]:
         given = getattr(settings, name, None)
         if given is not None and (not isinstance(given, str) or not given):
             yield Problem(name, f"{name} must be a string or None.", f"Type for example {name} = {DEFAULTS[name]!r}.")
+    proxy = getattr(settings, "CHANNEL_WEBHOOKS_PROXY_URL", None)
+    if proxy is not None and not _is_proxy_url(proxy):
+        yield Problem(
+            "CHANNEL_WEBHOOKS_PROXY_URL",
+            "CHANNEL_WEBHOOKS_PROXY_URL must be None or an http URL of a host and a port.",
+            'Type for example CHANNEL_WEBHOOKS_PROXY_URL = "http://proxy.internal:3128". Until then none is used.',
+        )
     if not isinstance(getattr(settings, "CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES", False), bool):
         yield Problem(
             "CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES",
@@ -224,6 +238,14 @@ def problems() -> Iterator[Problem]:
 
 def _given(name: str) -> Any:
     return getattr(settings, name, DEFAULTS[name])
+
+
+def _is_proxy_url(given: Any) -> bool:
+    try:
+        parts = urlsplit(given) if isinstance(given, str) else None
+        return bool(parts and parts.scheme == "http" and parts.hostname and parts.port)
+    except ValueError:
+        return False
 
 
 def _is_table_name(given: Any) -> bool:

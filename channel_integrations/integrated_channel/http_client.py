@@ -20,6 +20,7 @@ import requests
 import urllib3
 
 import channel_integrations
+from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.addresses import check_url
 from channel_integrations.integrated_channel.exceptions import ConnectionFailed, DeadlineExceeded, DeliveryFailed
 from channel_integrations.integrated_channel.vetted_connections import (
@@ -80,6 +81,7 @@ def post_json(
                 allow_redirects=False,
                 stream=True,
                 verify=ca_bundle or True,
+                proxies=_proxies(),
             )
             with response:
                 text = _read_start(response)
@@ -118,6 +120,12 @@ def _session() -> requests.Session:
     if _sessions[0] != os.getpid():
         _sessions = (os.getpid(), _Session())
     return _sessions[1]
+
+
+def _proxies() -> dict[str, str] | None:
+    """The proxy that the settings name; what the environment names does not count."""
+    proxy = conf.proxy_url()
+    return {"http": proxy, "https": proxy} if proxy else None
 
 
 def _read_start(response: requests.Response) -> str:

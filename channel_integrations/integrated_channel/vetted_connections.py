@@ -83,10 +83,10 @@ class _TLSSocket(_Socket, ssl.SSLSocket):
         return super().do_handshake(*args, **kwargs)
 
 
-def _dial(host: str, port: int) -> socket.socket:
+def _dial(host: str, port: int, vetted: bool = True) -> socket.socket:
     """A connection to the first address of the host that answers; every address is vetted before any is dialled."""
     addresses = _resolve(host, port)
-    for _family, where in addresses:
+    for _family, where in addresses if vetted else ():
         check_address(ipaddress.ip_address(where[0].partition("%")[0]))
     failure = OSError("the host has no address")
     for tried, (family, where) in enumerate(addresses):
@@ -132,10 +132,11 @@ def _resolve(host: str, port: int) -> list[tuple[int, Any]]:
 
 class _PlainConnection(HTTPConnection):
     _last_used = 0.0
+    _vetted = True
 
     def _new_conn(self) -> socket.socket:
         self._last_used = time.monotonic()
-        return _dial(self._dns_host, self.port)
+        return _dial(self._dns_host, self.port, self._vetted)
 
     def getresponse(self):
         response = super().getresponse()
@@ -160,6 +161,26 @@ class _TLSPool(HTTPSConnectionPool):
     ConnectionCls = _TLSConnection
 
 
+class _PlainConnectionToProxy(_PlainConnection):
+    """To the site's own proxy, which may live inside and has to see to the addresses behind it."""
+
+    _vetted = False
+
+
+class _TLSConnectionThroughProxy(_TLSConnection):
+    """The same for TLS."""
+
+    _vetted = False
+
+
+class _PlainPoolToProxy(_PlainPool):
+    ConnectionCls = _PlainConnectionToProxy
+
+
+class _TLSPoolThroughProxy(_TLSPool):
+    ConnectionCls = _TLSConnectionThroughProxy
+
+
 class VettedAdapter(HTTPAdapter):
     """
     requests' adapter over pools of such connections; nothing is sent twice.
@@ -174,6 +195,11 @@ class VettedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args, **kwargs) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TLSPool}
+
+    def proxy_manager_for(self, proxy, **proxy_kwargs):
+        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        manager.pool_classes_by_scheme = {"http": _PlainPoolToProxy, "https": _TLSPoolThroughProxy}
+        return manager
 
     def build_connection_pool_key_attributes(self, request, verify, cert=None):
         host_params, pool_kwargs = super().build_connection_pool_key_attributes(request, True, cert)

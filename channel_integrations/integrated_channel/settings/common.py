@@ -72,6 +72,12 @@ DEFAULTS = {
     # .. setting_description: For development alone: endpoints may be plain http and live on loopback or private
     #     addresses.
     "CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES": False,
+    # .. setting_name: CHANNEL_WEBHOOKS_PROXY_URL
+    # .. setting_default: None
+    # .. setting_description: A proxy that all webhooks go through, such as "http://proxy.internal:3128"; what the
+    #     environment of a worker names does not count. The proxy resolves the endpoints' names, hence must itself keep
+    #     webhooks from addresses inside.
+    "CHANNEL_WEBHOOKS_PROXY_URL": None,
     # .. setting_name: CHANNEL_WEBHOOKS_GRADE_SOURCE
     # .. setting_default: "grades.PersistentCourseGrade"
     # .. setting_description: The model that the sweep compares with to find passes that have no row (app_label.Model;

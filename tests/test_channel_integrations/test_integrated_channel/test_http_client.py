@@ -2,10 +2,14 @@
 """The way out, over real sockets."""
 
 import gzip
+import json
 import os
+import shutil
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -563,3 +567,85 @@ def test_old_tls_is_refused(tls_server, authority, development):
     raw = socket.create_connection(("localhost", urlsplit(url).port))
     with lax.wrap_socket(raw, server_hostname="localhost") as tls:
         assert tls.version() == "TLSv1.1"  # the server would have
+
+
+def _namespaces() -> list[str]:
+    """The command that gives a process a network of its own; empty where that is not allowed."""
+    as_root, as_nobody = ["unshare", "--net", "--mount"], ["unshare", "--map-root-user", "--net", "--mount"]
+    for command in (as_root, as_nobody) if shutil.which("unshare") else ():
+        if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+            return command
+    return []
+
+
+@pytest.mark.skipif(not (shutil.which("ip") and _namespaces()), reason="no namespaces, or no ip (Debian: iproute2)")
+def test_a_name_server_that_changes_its_answer():
+    """Real sockets, a real resolver and a real name server, in a network of their own."""
+    run = subprocess.run(
+        [*_namespaces(), sys.executable, "-m", "tests.rebinding"],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "test_settings", "LMS_ALLOW_PRIVATE_ADDRESSES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stderr
+    refused = {"outcome": "address_refused", "asked": 1, "public": 0, "inside": 0}
+    assert json.loads(run.stdout) == {
+        "public": {"outcome": "200", "asked": 1, "public": 1, "inside": 0},
+        "public, then inside": {"outcome": "200", "asked": 1, "public": 1, "inside": 0},
+        "inside": refused,
+        "both at once": refused,
+        "inside, then public": refused,
+    }
+
+
+def test_a_proxy_that_a_setting_names(raw_server, development, settings):
+    """What is behind it is the proxy's to resolve; the proxy itself may live inside."""
+    asked = []
+
+    def proxy(connection):
+        asked.append(connection.recv(65536).partition(b"\r\n")[0])
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    settings.CHANNEL_WEBHOOKS_PROXY_URL = raw_server(proxy).url.rstrip("/")
+    assert post("http://partner.example.com/hook").status == 200
+    assert asked == [b"POST http://partner.example.com/hook HTTP/1.1"]
+
+
+def test_tls_through_a_proxy_is_verified_to_its_end(raw_server, tls_server, authority, settings):
+    tunnels = []
+
+    def pump(source, target):
+        while data := source.recv(65536):
+            target.sendall(data)
+
+    def proxy(connection):
+        tunnels.append(connection.recv(65536).partition(b"\r\n")[0])
+        with socket.create_connection(("localhost", port)) as beyond:
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            threading.Thread(target=pump, args=(beyond, connection), daemon=True).start()
+            pump(connection, beyond)
+
+    port = int(tls_server(name="partner.example.com").rsplit(":", 1)[1].rstrip("/"))
+    settings.CHANNEL_WEBHOOKS_PROXY_URL = raw_server(proxy).url.rstrip("/")
+    assert post("https://partner.example.com/", ca_bundle=authority.bundle).status == 200
+    with pytest.raises(ConnectionFailed):
+        post("https://other.example.com/", ca_bundle=authority.bundle)
+    assert tunnels[0].startswith(b"CONNECT partner.example.com:443 ")
+    with pytest.raises(AddressRefused):
+        post("https://127.0.0.1/", ca_bundle=authority.bundle)
+
+
+def test_the_deadline_holds_through_a_proxy(raw_server, development, settings):
+    def drip(connection):
+        connection.recv(65536)
+        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n":
+            connection.sendall(bytes([byte]))
+            time.sleep(0.1)
+
+    settings.CHANNEL_WEBHOOKS_PROXY_URL = raw_server(drip).url.rstrip("/")
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        post("http://partner.example.com/", timeout=0.5)
+    assert time.monotonic() - started < 1

@@ -222,6 +222,16 @@ def test_a_name_of_the_wrong_type(settings, name, given):
     assert f"{name} = {DEFAULTS[name]!r}" in error.hint
 
 
+@pytest.mark.parametrize(
+    "given", ["", 5, "proxy:3128", "http://proxy", "https://proxy:3128", "http://[:3128", "socks5://p:1"]
+)
+def test_a_proxy_that_is_none(settings, given):
+    settings.CHANNEL_WEBHOOKS_PROXY_URL = given
+    (error,) = found()
+    assert 'CHANNEL_WEBHOOKS_PROXY_URL = "http://proxy.internal:3128"' in error.hint
+    assert conf.proxy_url() is None
+
+
 @pytest.mark.parametrize("given", [None, "", 5, ["a"]])
 def test_no_usable_grade_source_is_none(settings, given):
     settings.CHANNEL_WEBHOOKS_GRADE_SOURCE = given
