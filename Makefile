@@ -11,6 +11,8 @@ PYTHON ?= $(shell for candidate in python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS := tests
+DATABASE_TESTS := $(addprefix tests/test_channel_integrations/test_integrated_channel/test_,delivery.py endpoint_health.py \
+	leases.py replay_and_backfill.py retention.py webhook_handlers.py webhook_learning_time_integration.py)
 # A shim of pyenv answers for the selected version alone; tox needs two at once.
 PYENV_PYTHONS := $(shell ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[12].*/bin 2>/dev/null | tr '\n' ':')
 BROKER ?=
@@ -34,11 +36,24 @@ $(VENV)/quality: $(VENV)/installed requirements/quality.txt
 
 install: $(VENV)/installed ## make the virtual environment
 
-test: $(VENV)/installed ## run every test, on real servers where they are installed
-	$(BIN)/python -m pytest --cov --cov-report= $(TESTS)
+# The snippets for partners are checked with a library from npm as well, where there is an npm.
+tests/partners/node_modules: tests/partners/package.json
+	@if command -v npm >/dev/null; then npm install --silent --no-package-lock --no-audit --no-fund --prefix tests/partners; fi
+	@mkdir -p $@ && touch $@
+
+partners: tests/partners/node_modules ## install what checks the partners' snippets
+
+test: $(VENV)/installed tests/partners/node_modules ## run every test but chaos, on real servers where they are installed
+	$(BIN)/python -m pytest -m "not chaos" --cov --cov-report= $(TESTS)
 	$(BIN)/python -m coverage report --fail-under=90
 	@$(BIN)/python -m coverage report --include='*/snowflake_client.py' --fail-under=94 | tail -1
 	@$(BIN)/python -m coverage report --include='*/handlers.py' --fail-under=96 | tail -1
+
+test-databases: $(VENV)/installed ## leases and deliveries on PostgreSQL and SQLite, too
+	for database in postgresql sqlite; do TEST_DATABASE=$$database $(BIN)/python -m pytest -q $(DATABASE_TESTS) || exit 1; done
+
+chaos: $(VENV)/installed ## kill workers, broker and database under load; six minutes
+	$(BIN)/python -m pytest -m chaos $(TESTS)
 
 quality: $(VENV)/quality ## lint, types, PII annotations, migrations, documentation
 	$(BIN)/ruff check .
@@ -66,6 +81,6 @@ requirements: ## compile the pins anew (on Python 3.11, the oldest supported)
 		--no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .venv-pins .tox .coverage docs/_build demo/.run build dist *.egg-info pii_report
+	rm -rf $(VENV) .venv-pins .tox .coverage docs/_build demo/.run tests/partners/node_modules build dist *.egg-info pii_report
 
-.PHONY: help install test quality docs demo tox requirements clean
+.PHONY: help install partners test test-databases chaos quality docs demo tox requirements clean
