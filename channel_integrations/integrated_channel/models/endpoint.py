@@ -120,6 +120,11 @@ class EnterpriseWebhookConfiguration(models.Model):
         return min(max(self.webhook_timeout_seconds, 1), MAX_TIMEOUT_SECONDS)
 
     @property
+    def concurrent_requests(self) -> int:
+        """How many sends at once, also where a row was written past the form."""
+        return min(max(self.max_concurrent_requests, 1), MAX_CONCURRENT_REQUESTS)
+
+    @property
     def schedule(self) -> tuple[timedelta, ...]:
         """The waits between attempts; the default ones where what is written cannot be read."""
         try:

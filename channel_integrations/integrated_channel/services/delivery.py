@@ -40,12 +40,15 @@ from channel_integrations.integrated_channel.services.sending import send_signed
 
 logger = logging.getLogger(__name__)
 
-#: seconds of a task after which no further row is claimed; with the longest endpoint timeout it ends before its limits
-CLAIM_SECONDS = 30.0
+#: seconds of a task after which no further row is claimed: with the longest endpoint timeout (60 s) it ends, answers
+#: written back, before its soft limit (90 s)
+CLAIM_SECONDS = 25.0
 #: attempts under way at once in one process
 SENDERS = 32
 #: seconds until a round with attempts under way looks for new rows again
 LOOK_AGAIN_SECONDS = 0.05
+#: rounds without anything to do before a holder of a slot leaves what is due to the next wake-up
+LOOKS = 2
 #: how long a delivery slot is held, and how often the holder says that it is alive
 SLOT_HOLD = timedelta(seconds=15)
 SLOT_RENEWED_EVERY = 5.0
@@ -115,17 +118,24 @@ class Round:
     served: dict[int, float] = field(default_factory=dict)
     attempts: int = 0
 
-    def claim_until(self, deadline: float, slot: Slot) -> None:
-        """Address, claim and send until nothing is left to do or the monotonic deadline has passed."""
+    def claim_until(self, deadline: float, slot: Slot) -> bool:
+        """
+        Address, claim and send until nothing is left to do or the monotonic deadline has passed.
+
+        :returns: whether there was anything to do
+        """
+        moved_any = False
         try:
             endpoint_gate.take_up_parked()
             while time.monotonic() < deadline and slot.is_held():
                 moved = address_due() + self._start()
+                moved_any = moved_any or bool(moved)
                 if not moved and not self.under_way:
-                    return
+                    break
                 self._finish(0 if moved else LOOK_AGAIN_SECONDS)
         finally:
             slot.give_back()
+        return moved_any
 
     def wait_for_stragglers(self) -> None:
         """Write back what is still under way; each attempt has its own deadline."""
@@ -141,7 +151,7 @@ class Round:
         started = 0
         waiting = endpoint_gate.sendable_endpoints()
         for endpoint in sorted(waiting, key=lambda endpoint: self.served.get(endpoint.pk, 0.0)):
-            wanted = min(room - started, endpoint.max_concurrent_requests - busy[endpoint.pk])
+            wanted = min(room - started, endpoint.concurrent_requests - busy[endpoint.pk])
             if wanted > 0:
                 self.served[endpoint.pk] = time.monotonic()
                 started += self._send(endpoint, wanted)
@@ -176,11 +186,12 @@ def deliver_in_slot(hand_over: Callable[[], None]) -> int:
     round_ = Round()
     deadline = time.monotonic() + CLAIM_SECONDS
     try:
-        while time.monotonic() < deadline:
+        looked_in_vain = 0  # What is due may have to wait for somebody else's answer: that is no reason to spin.
+        while looked_in_vain < LOOKS and time.monotonic() < deadline:
             slot = DeliverySlot.acquire()
             if slot is None:
                 break
-            round_.claim_until(deadline, slot)
+            looked_in_vain = 0 if round_.claim_until(deadline, slot) else looked_in_vain + 1
             if not _something_is_due():
                 break
     finally:

@@ -142,7 +142,7 @@ def _is_open(endpoint: EnterpriseWebhookConfiguration, now: datetime) -> bool:
 
 def _state(endpoint: EnterpriseWebhookConfiguration, health: WebhookEndpointHealth, in_flight: int) -> EndpointState:
     return EndpointState(
-        max_concurrent=max(endpoint.max_concurrent_requests, 1),
+        max_concurrent=endpoint.concurrent_requests,
         max_per_minute=endpoint.max_requests_per_minute,
         in_flight=in_flight,
         failures_in_a_row=health.failures_in_a_row,

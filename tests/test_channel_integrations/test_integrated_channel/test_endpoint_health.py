@@ -20,6 +20,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.services import delivery, endpoint_gate
+from channel_integrations.integrated_channel.services.addressing import address_due
 from channel_integrations.integrated_channel.services.retry import RETRY_AFTER_CAP
 from channel_integrations.integrated_channel.signals import webhook_endpoint_disabled
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
@@ -219,6 +220,19 @@ def test_the_rate_limit_holds_across_rounds(endpoint, receiver):
         time.sleep(0.05)
     assert 1.4 < time.monotonic() - started < 4, "two at once, then one every half second"
     assert WebhookDeliveryAttempt.objects.count() == 5
+
+
+def test_what_waits_for_another_workers_answer_does_not_make_a_round_spin(endpoint, receiver):
+    """The other worker was killed with the only webhook that a failing endpoint gets; its lease has minutes to go."""
+    complete(endpoint, 2)
+    while address_due():
+        pass
+    WebhookEndpointHealth.objects.update(failures_in_a_row=1)
+    assert len(endpoint_gate.admit(endpoint, 1)) == 1
+    started = time.monotonic()
+    assert delivery.deliver_in_slot(lambda: None) == 0
+    assert time.monotonic() - started < 1
+    assert receiver.log == []
 
 
 def test_a_secret_that_cannot_be_read_sends_nothing_unsigned(endpoint, receiver, settings, caplog):
