@@ -84,5 +84,5 @@ class WebhookDeliveryAttempt(models.Model):
 
 
 def _ascii(text: str) -> str:
-    """Some sites' tables are utf8mb3, which has no room for astral characters."""
-    return text.encode("ascii", "backslashreplace").decode("ascii")
+    """Some sites' tables are utf8mb3, which has no room for astral characters; PostgreSQL's have none for a NUL."""
+    return text.replace("\0", "").encode("ascii", "backslashreplace").decode("ascii")

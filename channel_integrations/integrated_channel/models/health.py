@@ -86,15 +86,14 @@ class WebhookEndpointHealth(models.Model):
 
     @classmethod
     def note_success(cls, endpoint_id: int, at: datetime) -> None:
-        """An attempt was taken: whatever was wrong is over."""
-        clean = Q(failures=0, failures_in_a_row=0, breaker_open_until=None, paused_until=None)
+        """An attempt was taken: whatever was wrong is over, but for a pause that the endpoint has asked for."""
+        clean = Q(failures=0, failures_in_a_row=0, breaker_open_until=None)
         noted = clean & Q(last_success_at__gt=at - SUCCESS_NOTED_EVERY)
         cls.objects.filter(pk=endpoint_id).exclude(noted).update(
             failures=0,
             failures_in_a_row=0,
             failing_since=None,
             breaker_open_until=None,
-            paused_until=None,
             last_success_at=at,
         )
 

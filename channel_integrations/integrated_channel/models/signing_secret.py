@@ -64,13 +64,19 @@ class WebhookSigningSecret(models.Model):
         :raises SecretUnreadable: the site's keys have changed since the secret was written
         """
         valid = cls.objects.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), endpoint_id=endpoint.pk)
+        pks = list(valid.order_by("-created", "-pk").values_list("pk", flat=True)[:MAX_SECRETS])
+        secrets: list[str] = []
         try:
-            return [kept.secret for kept in valid.order_by("-created", "-pk")[:MAX_SECRETS]]
+            for pk in pks:
+                secrets.append(cls.objects.get(pk=pk).secret)
         except InvalidToken as err:
+            if secrets:  # A former one, which the current one has replaced for this very reason.
+                return secrets
             raise SecretUnreadable(
                 f"The signing secret of endpoint {endpoint.pk} was encrypted with another key: put the former "
                 "SECRET_KEY at the end of FERNET_KEYS, or rotate the endpoint's secret"
             ) from err
+        return secrets
 
 
 def give_first_secret(sender, instance: EnterpriseWebhookConfiguration, created: bool, raw: bool, **kwargs) -> None:

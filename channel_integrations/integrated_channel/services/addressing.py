@@ -59,7 +59,7 @@ def _address(webhook: WebhookTransmissionQueue) -> None:
 def _endpoint_of(webhook: WebhookTransmissionQueue, owed: Owed) -> EnterpriseWebhookConfiguration:
     if webhook.body:
         endpoint = EnterpriseWebhookConfiguration.objects.filter(pk=webhook.endpoint_id).first()
-        if endpoint is None:
+        if endpoint is None or endpoint.enterprise_customer_id != webhook.enterprise_customer_uuid:
             raise WebhookNotOwed(ENDPOINT_DELETED)
         return endpoint
     endpoint = route_webhook_by_region(owed.learner, owed.customer)

@@ -85,7 +85,7 @@ def to_be_disabled(failures: int, failing_since: datetime, now: datetime) -> boo
 
 
 def _interval(max_per_minute: int) -> timedelta:
-    return LIMIT_PERIOD / max_per_minute
+    return max(LIMIT_PERIOD / max_per_minute, timedelta(microseconds=1))
 
 
 def _burst(max_per_minute: int) -> timedelta:

@@ -154,8 +154,16 @@ class Round:
             wanted = min(room - started, endpoint.concurrent_requests - busy[endpoint.pk])
             if wanted > 0:
                 self.served[endpoint.pk] = time.monotonic()
-                started += self._send(endpoint, wanted)
+                started += self._send_safely(endpoint, wanted)
         return started
+
+    def _send_safely(self, endpoint: EnterpriseWebhookConfiguration, wanted: int) -> int:
+        """What is wrong with one endpoint must not hold up the others."""
+        try:
+            return self._send(endpoint, wanted)
+        except Exception:
+            logger.exception("source=webhook_delivery status=failure endpoint=%s", endpoint.pk)
+            return 0
 
     def _send(self, endpoint: EnterpriseWebhookConfiguration, wanted: int) -> int:
         secrets = _secrets_of(endpoint)
@@ -169,7 +177,11 @@ class Round:
         """Write back what has come to its end, waiting so long for the first of it."""
         done, _ = wait(self.under_way, timeout=seconds, return_when=FIRST_COMPLETED)
         for job in done:
-            _write_back(self.under_way.pop(job), job.result())
+            attempt = self.under_way.pop(job)
+            try:
+                _write_back(attempt, job.result())
+            except Exception:  # A locked row, say: its lease ends and it is sent again; the other answers are kept.
+                logger.exception("source=webhook_delivery status=failure webhook=%s", attempt.webhook.webhook_id)
             self.attempts += 1
 
 
@@ -195,8 +207,10 @@ def deliver_in_slot(hand_over: Callable[[], None]) -> int:
             if not _something_is_due():
                 break
     finally:
-        hand_over()
-    round_.wait_for_stragglers()
+        try:
+            hand_over()
+        finally:
+            round_.wait_for_stragglers()
     return round_.attempts
 
 

@@ -40,7 +40,9 @@ def sendable_endpoints() -> list[EnterpriseWebhookConfiguration]:
     sendable = []
     for endpoint_id in due:
         endpoint = endpoints.get(endpoint_id)
-        if endpoint is None:
+        if endpoint_id is None:  # Written by a process of the former release: not addressed yet.
+            _move_due(None, WebhookStatus.RECORDED, "")
+        elif endpoint is None:
             _move_due(endpoint_id, WebhookStatus.CANCELLED, ENDPOINT_DELETED)
         elif not is_on(endpoint):
             _move_due(endpoint_id, WebhookStatus.PARKED, SWITCHED_OFF)
@@ -153,6 +155,6 @@ def _state(endpoint: EnterpriseWebhookConfiguration, health: WebhookEndpointHeal
     )
 
 
-def _move_due(endpoint_id: int, status: Any, reason: str) -> None:
+def _move_due(endpoint_id: int | None, status: Any, reason: str) -> None:
     due = _rows.due(WebhookStatus.PENDING, timezone.now()).filter(endpoint_id=endpoint_id)
     _rows.move(list(due.values_list("pk", flat=True)[:PAGE]), WebhookStatus.PENDING, status, reason=reason)

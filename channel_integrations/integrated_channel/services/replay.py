@@ -29,7 +29,7 @@ PER_MINUTE = 60
 class Selection:
     """Which webhooks; what is left out does not narrow it. ``since`` and ``until`` bound when they were made."""
 
-    webhook_ids: Sequence[UUID] = ()
+    webhook_ids: Sequence[UUID] | None = None
     endpoint_id: int | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -38,7 +38,7 @@ class Selection:
     def rows(self) -> "QuerySet[WebhookTransmissionQueue]":
         """Those of the selection that can be replayed, oldest first; purged ones have nothing left to send."""
         rows = WebhookTransmissionQueue.objects.filter(status__in=self.statuses, purged_at=None)
-        if self.webhook_ids:
+        if self.webhook_ids is not None:
             rows = rows.filter(webhook_id__in=self.webhook_ids)
         if self.endpoint_id is not None:
             rows = rows.filter(endpoint_id=self.endpoint_id)

@@ -34,6 +34,7 @@ RETENTION_INTERVAL = timedelta(hours=1)
 PURGED_AT_ONCE = 2000
 #: a row that waits for its lookup longer than this has probably lost its wake-up
 LOST_AFTER = timedelta(seconds=30)
+LOST_CALLS = "lost-calls"
 #: wake-ups repeated by one sweep
 REPEATED = 100
 
@@ -45,7 +46,8 @@ def tidy() -> None:
     release_overdue()
     if WebhookLease.acquire(RETENTION, RETENTION_INTERVAL):
         retention.purge(conf.retention(), at_most=PURGED_AT_ONCE)
-    for webhook_id in _without_wake_up():
+    lost = _without_wake_up() if WebhookLease.acquire(LOST_CALLS, LOST_AFTER) else []
+    for webhook_id in lost:
         if not wake_up.enrichment(webhook_id):
             break
 
@@ -83,7 +85,10 @@ def _next_due() -> datetime | None:
     moments = [endpoint_gate.next_opening()]
     for status in (WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.RECORDED):
         rows = WebhookTransmissionQueue.objects.filter(status=status)
-        moments.append(rows.order_by("due_at").values_list("due_at", flat=True).first())
+        first = rows.order_by("due_at").values_list("due_at", flat=True).first()
+        if first and status == WebhookStatus.AWAITING_ENRICHMENT:
+            first = max(first, timezone.now() + LOST_AFTER)  # That is another queue's work until its call is lost.
+        moments.append(first)
     return min((moment for moment in moments if moment), default=None)
 
 

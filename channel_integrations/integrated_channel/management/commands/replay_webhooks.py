@@ -61,7 +61,7 @@ class Command(BaseCommand):
         if options["endpoint"]:
             endpoint_with(options["endpoint"])
         return Selection(
-            webhook_ids=options["webhook"],
+            webhook_ids=options["webhook"] or None,
             endpoint_id=options["endpoint"],
             since=options["since"],
             until=options["until"],
