@@ -285,3 +285,35 @@ def test_an_endpoint_that_hangs_and_a_hundred_healthy_ones(threaded_receiver):
     assert durations[-1] < 5, "before the first attempt at the one that hangs has come to its end"
     assert health_of(hanging).failures_in_a_row >= 4
     assert not WebhookTransmissionQueue.objects.filter(status=WebhookStatus.FAILED).exists()
+
+
+def test_a_senseless_rate_limit_stops_nobody(endpoint, receiver):
+    other = make_endpoint(make_customer(), receiver.url_for("/hook"))
+    EnterpriseWebhookConfiguration.objects.filter(pk=endpoint.pk).update(max_requests_per_minute=2_000_000_000)
+    complete(endpoint, 2)
+    complete(other, 2)
+    delivery.deliver_due()
+    assert statuses() == [WebhookStatus.DELIVERED] * 4
+
+
+def test_a_pause_outlives_a_siblings_success(endpoint):
+    until = timezone.now() + timedelta(hours=1)
+    WebhookEndpointHealth.objects.filter(pk=endpoint.pk).update(paused_until=until, failures=1)
+    WebhookEndpointHealth.note_success(endpoint.pk, timezone.now())
+    assert (health_of(endpoint).paused_until is not None, health_of(endpoint).failures) == (True, 0)
+
+
+def test_a_pending_row_without_an_endpoint_is_addressed(endpoint, receiver):
+    """As a process of the former release writes it: one round puts it right, the next one sends it."""
+    complete(endpoint)
+    WebhookTransmissionQueue.objects.update(status=WebhookStatus.PENDING)
+    delivery.deliver_due()
+    delivery.deliver_due()
+    assert statuses() == [WebhookStatus.DELIVERED]
+
+
+def test_a_new_secret_mends_one_that_cannot_be_read(endpoint):
+    with connections["default"].cursor() as cursor:
+        cursor.execute("UPDATE channel_webhooks_webhooksigningsecret SET secret = %s", [b"gAAAAA-not-ours"])
+    new = WebhookSigningSecret.rotate(endpoint)
+    assert endpoint.signing_secrets() == [new]
