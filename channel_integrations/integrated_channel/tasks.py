@@ -5,7 +5,6 @@ The Celery tasks: wake-up calls for rows. Their arguments are ids; a lost or rep
 Time limits: endpoint timeout (60 s at most) < soft limit < hard limit < lease of a row (180 s).
 """
 
-from functools import partial
 from uuid import UUID
 
 from celery import shared_task
@@ -30,5 +29,7 @@ def enrich_and_send_completion_webhook(webhook_id: str) -> None:
 @set_code_owner_attribute
 def process_webhook_queue(circulating_token: str | None = None) -> None:
     """Deliver what is due, tidy up after lost wake-ups, and keep one wake-up circulating while rows are unfinished."""
-    if delivery.deliver_in_slot(hand_over=partial(sweep.hand_over, circulating_token)):
+    # First of all: a worker that is killed from here on leaves a successor in the broker.
+    sweep.keep_circulating(circulating_token, at_least=30.0)
+    if delivery.deliver_in_slot(hand_over=sweep.hand_over):
         sweep.keep_circulating()

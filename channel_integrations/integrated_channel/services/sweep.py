@@ -52,17 +52,17 @@ def tidy() -> None:
             break
 
 
-def hand_over(token: str | None) -> None:
+def hand_over() -> None:
     """What follows a round of deliveries, whatever ended it: the rest of the sweep, and the call for the next round."""
     try:
         tidy()
     finally:
-        keep_circulating(token)
+        keep_circulating()
 
 
-def keep_circulating(token: str | None = None) -> None:
+def keep_circulating(token: str | None = None, at_least: float = 1.0) -> None:
     """
-    While unfinished rows exist, send the one circulating wake-up on its way again.
+    While unfinished rows exist, send the circulating wake-up on its way again, so many seconds from now or later.
 
     A lease in the database is the wake-up's licence: its bearer renews it with a new token, and anybody may start it
     anew once it is overdue (the broker lost it).
@@ -72,7 +72,7 @@ def keep_circulating(token: str | None = None) -> None:
         WebhookLease.release(CIRCULATING, UUID(token))
     if next_due is None:
         return
-    countdown = min(max((next_due - timezone.now()).total_seconds(), 1.0), 60.0)
+    countdown = min(max((next_due - timezone.now()).total_seconds(), at_least), 60.0)
     duration = timedelta(seconds=countdown) + CIRCULATION_GRACE
     # One that is on its way but comes too late is overtaken: without its licence it will not be sent on.
     licence = WebhookLease.acquire(CIRCULATING, duration) or WebhookLease.bring_forward(CIRCULATING, duration)
