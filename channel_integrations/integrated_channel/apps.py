@@ -59,12 +59,16 @@ class IntegratedChannelConfig(AppConfig):
         from channel_integrations.integrated_channel import checks, tasks  # noqa: F401  (both register on import)
         from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
         from channel_integrations.integrated_channel.models.health import give_health
-        from channel_integrations.integrated_channel.models.signing_secret import give_first_secret
+        from channel_integrations.integrated_channel.models.signing_secret import (
+            delete_secrets_of_deleted_endpoint,
+            give_first_secret,
+        )
         from channel_integrations.integrated_channel.models.webhook import cancel_rows_of_deleted_endpoint
 
         for signal, receiver in (
             (post_save, give_first_secret),
             (post_save, give_health),
+            (post_delete, delete_secrets_of_deleted_endpoint),
             (post_delete, cancel_rows_of_deleted_endpoint),
         ):
             signal.connect(

@@ -129,13 +129,20 @@ def _proxies() -> dict[str, str] | None:
 
 
 def _read_start(response: requests.Response) -> str:
-    """The start of the answer; a connection whose answer is longer than what is read is closed, not kept."""
+    """
+    The start of the answer; a connection whose answer is longer than what is read is closed, not kept.
+
+    A body that breaks off does not take the status back: who has said 200 has the webhook.
+    """
     start = b""
-    while len(start) < MAX_ANSWER_BYTES:
-        chunk = response.raw.read(min(8192, MAX_ANSWER_BYTES - len(start)), decode_content=False)
-        if not chunk:
-            break
-        start += chunk
+    try:
+        while len(start) < MAX_ANSWER_BYTES:
+            chunk = response.raw.read(min(8192, MAX_ANSWER_BYTES - len(start)), decode_content=False)
+            if not chunk:
+                break
+            start += chunk
+    except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError):
+        seconds_left()  # raises where it was the deadline that broke it off
     text = _inflated(start, response.headers.get("Content-Encoding", "")).decode("utf-8", "replace")[:KEPT_CHARACTERS]
     return "".join(character for character in text if character.isprintable() or character in "\n\t")
 

@@ -24,11 +24,13 @@ class Failure(NamedTuple):
     """
     What a failed attempt says about its endpoint.
 
-    ``for_breaker``: another attempt may succeed (what is wrong with one webhook says nothing about the endpoint's
-    load). ``pause``: how long it has asked to be left alone. ``gone``: it has asked for no more webhooks at all.
+    ``began_at``: when the attempt began. ``for_breaker``: another attempt may succeed (what is wrong with one webhook
+    says nothing about the endpoint's load). ``pause``: how long it has asked to be left alone. ``gone``: it has asked
+    for no more webhooks at all.
     """
 
     reason: str
+    began_at: datetime
     for_breaker: bool = True
     pause: timedelta | None = None
     gone: bool = False
@@ -107,7 +109,7 @@ class WebhookEndpointHealth(models.Model):
             health.failures += 1
             health.failing_since = health.failing_since or at
             health.last_failure_at, health.last_failure = at, failure.reason
-            if failure.for_breaker:
+            if failure.for_breaker and health._is_news(failure):
                 health.failures_in_a_row += 1
                 health._open_breaker(at)
             if failure.pause:
@@ -127,10 +129,13 @@ class WebhookEndpointHealth(models.Model):
             pk=endpoint_id, defaults={"paused_until": now + duration, "last_failure_at": now, "last_failure": reason}
         )
 
-    def _open_breaker(self, at: datetime) -> None:
+    def _is_news(self, failure: Failure) -> bool:
         """Attempts that were under way when the breaker opened are no probes: they do not keep it open for longer."""
+        return self.breaker_open_until is None or failure.began_at >= self.breaker_open_until
+
+    def _open_breaker(self, at: datetime) -> None:
         duration = breaker_open_for(self.failures_in_a_row)
-        if duration and not (self.breaker_open_until and self.breaker_open_until > at):
+        if duration:
             self.breaker_open_until = at + duration
             logger.warning(
                 "source=webhook_endpoint status=breaker_open endpoint=%s failures=%s seconds=%s last=%s",

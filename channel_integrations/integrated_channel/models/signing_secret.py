@@ -47,10 +47,15 @@ class WebhookSigningSecret(models.Model):
         Give the endpoint a new secret and return it, the only time that it is shown.
 
         What it replaces signs beside it for ``ROTATION_OVERLAP``; what has expired is deleted.
+
+        :raises EnterpriseWebhookConfiguration.DoesNotExist: the endpoint has been deleted meanwhile
         """
         now, secret = timezone.now(), generate_secret()
         theirs = cls.objects.filter(endpoint_id=endpoint.pk)
         with transaction.atomic():
+            # Locked, so that a deletion either finds the new secret or is found here.
+            if not EnterpriseWebhookConfiguration.objects.filter(pk=endpoint.pk).update(modified=now):
+                raise EnterpriseWebhookConfiguration.DoesNotExist(f"endpoint {endpoint.pk} has been deleted")
             theirs.filter(expires_at=None).update(expires_at=now + ROTATION_OVERLAP)
             theirs.filter(expires_at__lte=now).delete()
             cls.objects.create(endpoint_id=endpoint.pk, secret=secret, created=now)
@@ -83,3 +88,9 @@ def give_first_secret(sender, instance: EnterpriseWebhookConfiguration, created:
     """Nothing goes out unsigned: every endpoint has a secret from its first moment."""
     if created and not raw:
         WebhookSigningSecret.rotate(instance)
+
+
+def delete_secrets_of_deleted_endpoint(sender, instance: EnterpriseWebhookConfiguration, **kwargs) -> None:
+    """Once more, now that the row is locked and gone: a rotation may have come in after Django collected them."""
+    secrets = WebhookSigningSecret.objects.filter(endpoint_id=instance.pk)
+    secrets.filter(pk__in=list(secrets.values_list("pk", flat=True))).delete()

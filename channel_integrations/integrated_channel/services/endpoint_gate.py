@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Min
+from django.db.models import Exists, OuterRef, Subquery
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.models import (
@@ -31,24 +31,34 @@ def sendable_endpoints() -> list[EnterpriseWebhookConfiguration]:
     """
     The endpoints that have webhooks due and let some through, the one that has waited longest first.
 
-    On the way, what is due for an endpoint that is switched off is parked, and what is due for one that was deleted is
-    cancelled.
+    On the way, what is due for an endpoint that is switched off is parked.
     """
     now = timezone.now()
-    due = [endpoint_id for endpoint_id, due_at in _first_due_times() if due_at <= now]
-    endpoints = _endpoints(due)
     sendable = []
-    for endpoint_id in due:
-        endpoint = endpoints.get(endpoint_id)
-        if endpoint_id is None:  # Written by a process of the former release: not addressed yet.
-            _move_due(None, WebhookStatus.RECORDED, "")
-        elif endpoint is None:
-            _move_due(endpoint_id, WebhookStatus.CANCELLED, ENDPOINT_DELETED)
-        elif not is_on(endpoint):
-            _move_due(endpoint_id, WebhookStatus.PARKED, SWITCHED_OFF)
+    for endpoint in _with_pending():
+        if endpoint.first_due > now:
+            continue
+        if not is_on(endpoint):
+            _move_due(endpoint.pk, WebhookStatus.PARKED, SWITCHED_OFF)
         elif _is_open(endpoint, now):
             sendable.append(endpoint)
     return sendable
+
+
+def settle_strays() -> None:
+    """
+    Put right what is due for no endpoint that there is; it reads all pending rows, hence is not for every round.
+
+    What was written by a process of the former release, which knew no endpoint yet, is addressed; what an endpoint left
+    behind that was deleted while its webhooks were being sent is cancelled.
+    """
+    existing = EnterpriseWebhookConfiguration.objects.filter(pk=OuterRef("endpoint_id"))
+    pending = _rows.filter(~Exists(existing), status=WebhookStatus.PENDING)
+    for endpoint_id in set(pending.order_by().values_list("endpoint_id", flat=True)):
+        if endpoint_id is None:
+            _move_due(None, WebhookStatus.RECORDED, "")
+        else:
+            _move_due(endpoint_id, WebhookStatus.CANCELLED, ENDPOINT_DELETED)
 
 
 def admit(endpoint: EnterpriseWebhookConfiguration, wanted: int) -> list[WebhookTransmissionQueue]:
@@ -70,7 +80,7 @@ def admit(endpoint: EnterpriseWebhookConfiguration, wanted: int) -> list[Webhook
         changes: dict[str, Any] = {}
         if state.max_per_minute:
             changes["next_request_at"] = state.next_request_after(len(claimed), now)
-        if health.catching_up and len(pks) <= admitted:
+        if health.catching_up and len(pks) <= admitted and not _is_behind(endpoint.pk):
             changes["catching_up"] = False
         if changes:
             WebhookEndpointHealth.objects.filter(pk=endpoint.pk).update(**changes)
@@ -83,29 +93,26 @@ def take_up_parked() -> int:
 
     It then goes out one at a time, which keeps the order, and with the whole schedule before it.
     """
-    parked = _rows.filter(status=WebhookStatus.PARKED, endpoint_id__isnull=False)
-    endpoint_ids = list(parked.order_by("endpoint_id").values_list("endpoint_id", flat=True).distinct())
     taken_up = 0
-    for endpoint in _endpoints(endpoint_ids).values():
-        if is_on(endpoint):
-            WebhookEndpointHealth.objects.update_or_create(pk=endpoint.pk, defaults={"catching_up": True})
-            theirs = parked.filter(endpoint_id=endpoint.pk).order_by("pk")
-            for built, status in ((False, WebhookStatus.RECORDED), (True, WebhookStatus.PENDING)):
-                some = theirs.exclude(body="") if built else theirs.filter(body="")
-                pks = list(some.values_list("pk", flat=True))
-                taken_up += _rows.move(pks, WebhookStatus.PARKED, status, reason="", tries=0, due_at=timezone.now())
+    for endpoint in _on_with_parked():
+        WebhookEndpointHealth.objects.update_or_create(pk=endpoint.pk, defaults={"catching_up": True})
+        theirs = _rows.filter(status=WebhookStatus.PARKED, endpoint_id=endpoint.pk).order_by("pk")
+        for built, status in ((False, WebhookStatus.RECORDED), (True, WebhookStatus.PENDING)):
+            some = theirs.exclude(body="") if built else theirs.filter(body="")
+            pks = list(some.values_list("pk", flat=True))
+            taken_up += _rows.move(pks, WebhookStatus.PARKED, status, reason="", tries=0, due_at=timezone.now())
     return taken_up
 
 
 def next_opening() -> datetime | None:
-    """When the next pending webhook may be sent: its due time, or later where its endpoint is closed until then."""
-    first_due = dict(_first_due_times())
-    endpoints = _endpoints(list(first_due))
-    openings = []
-    for endpoint_id, due_at in first_due.items():
-        endpoint = endpoints.get(endpoint_id)
-        opens_at = _state(endpoint, endpoint.health, 0).opens_at() if endpoint and has_health(endpoint) else None
-        openings.append(max(due_at, opens_at) if opens_at else due_at)
+    """
+    When the next webhook may be sent: its due time, or later where its endpoint is closed until then.
+
+    What is parked for an endpoint that is on again may be sent at once; nobody has taken it up yet.
+    """
+    openings = [max(endpoint.first_due, _opens_at(endpoint) or endpoint.first_due) for endpoint in _with_pending()]
+    if _on_with_parked():
+        openings.append(timezone.now())
     return min(openings, default=None)
 
 
@@ -119,27 +126,40 @@ def has_health(endpoint: EnterpriseWebhookConfiguration) -> bool:
     return hasattr(endpoint, "health")
 
 
-def _first_due_times() -> Sequence[tuple[int, datetime]]:
-    """(endpoint id, first due time) of the endpoints with pending rows, longest wait first; by index alone."""
-    pending = _rows.filter(status=WebhookStatus.PENDING).order_by()
-    return list(
-        pending.values("endpoint_id")
-        .annotate(first=Min("due_at"))
-        .order_by("first")
-        .values_list("endpoint_id", "first")
-    )
+def _with_pending() -> Sequence[Any]:
+    """
+    The endpoints with pending webhooks, longest wait first, with ``first_due``.
+
+    One look into the index for each endpoint: what it costs does not depend on how many webhooks are pending.
+    """
+    theirs = _rows.filter(status=WebhookStatus.PENDING, endpoint_id=OuterRef("pk"))
+    first_due = Subquery(theirs.order_by("due_at").values("due_at")[:1])
+    endpoints = EnterpriseWebhookConfiguration.objects.select_related("health").annotate(first_due=first_due)
+    return list(endpoints.filter(first_due__isnull=False).order_by("first_due", "pk"))
 
 
-def _endpoints(ids: Sequence[int]) -> dict[int, EnterpriseWebhookConfiguration]:
-    return EnterpriseWebhookConfiguration.objects.select_related("health").in_bulk(ids)
+def _on_with_parked() -> list[EnterpriseWebhookConfiguration]:
+    """Endpoints that are on and have webhooks parked."""
+    theirs = _rows.filter(status=WebhookStatus.PARKED, endpoint_id=OuterRef("pk"))
+    endpoints = EnterpriseWebhookConfiguration.objects.select_related("health").filter(Exists(theirs))
+    return [endpoint for endpoint in endpoints if is_on(endpoint)]
+
+
+def _is_behind(endpoint_id: int) -> bool:
+    """Whether some of what was parked is still on its way to be pending."""
+    theirs = _rows.filter(endpoint_id=endpoint_id)
+    recorded = theirs.filter(status=WebhookStatus.RECORDED, due_at__lte=timezone.now())
+    return recorded.exists() or theirs.filter(status=WebhookStatus.PARKED).exists()
 
 
 def _is_open(endpoint: EnterpriseWebhookConfiguration, now: datetime) -> bool:
     """A look without a lock, which spares the endpoints that certainly take nothing; ``admit`` decides."""
-    if not has_health(endpoint):
-        return True
-    opens_at = _state(endpoint, endpoint.health, 0).opens_at()
+    opens_at = _opens_at(endpoint)
     return opens_at is None or opens_at <= now
+
+
+def _opens_at(endpoint: EnterpriseWebhookConfiguration) -> datetime | None:
+    return _state(endpoint, endpoint.health, 0).opens_at() if has_health(endpoint) else None
 
 
 def _state(endpoint: EnterpriseWebhookConfiguration, health: WebhookEndpointHealth, in_flight: int) -> EndpointState:

@@ -208,9 +208,9 @@ def test_the_list_tells_the_states_apart(operator, receiver):
     switch_off(endpoints["OTHER"])
     switch_off(both, "no success in 5 days and 12 attempts")
     WebhookEndpointHealth.note_success(endpoints["US"].pk, now)
-    WebhookEndpointHealth.note_failure(paused.pk, now, Failure("HTTP 429", pause=timedelta(hours=1)))
+    WebhookEndpointHealth.note_failure(paused.pk, now, Failure("HTTP 429", now, pause=timedelta(hours=1)))
     for _ in range(5):
-        WebhookEndpointHealth.note_failure(broken.pk, now, Failure("HTTP 500"))
+        WebhookEndpointHealth.note_failure(broken.pk, now, Failure("HTTP 500", now))
     WebhookEndpointHealth.objects.filter(pk=catching_up.pk).update(catching_up=True)
     response = operator.get(url(ENDPOINT, "changelist"))
     rows = {
@@ -257,7 +257,7 @@ def test_the_change_page_shows_how_the_endpoint_fares(operator, endpoint):
     now = timezone.now()
     WebhookEndpointHealth.note_success(endpoint.pk, now - timedelta(hours=1))
     for _ in range(5):
-        WebhookEndpointHealth.note_failure(endpoint.pk, now, Failure("timeout", pause=timedelta(minutes=5)))
+        WebhookEndpointHealth.note_failure(endpoint.pk, now, Failure("timeout", now, pause=timedelta(minutes=5)))
     said = text_of(operator.get(url(ENDPOINT, "change", endpoint.pk)))
     assert "Change webhook endpoint Acme, Other" in said
     moment = r"20\S+ \S+ UTC"

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connections
+from django.db.models.signals import post_delete
 from django.utils import timezone
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
@@ -19,7 +20,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.services import delivery, endpoint_gate
+from channel_integrations.integrated_channel.services import delivery, endpoint_gate, sweep
 from channel_integrations.integrated_channel.services.addressing import address_due
 from channel_integrations.integrated_channel.services.retry import RETRY_AFTER_CAP
 from channel_integrations.integrated_channel.signals import webhook_endpoint_disabled
@@ -230,7 +231,7 @@ def test_what_waits_for_another_workers_answer_does_not_make_a_round_spin(endpoi
     WebhookEndpointHealth.objects.update(failures_in_a_row=1)
     assert len(endpoint_gate.admit(endpoint, 1)) == 1
     started = time.monotonic()
-    assert delivery.deliver_in_slot(lambda: None) == 0
+    assert delivery.deliver_in_slot(delivery.free_slot(), lambda: None) == 0
     assert time.monotonic() - started < 5
     assert receiver.log == []
 
@@ -306,10 +307,10 @@ def test_a_pause_outlives_a_siblings_success(endpoint):
 
 
 def test_a_pending_row_without_an_endpoint_is_addressed(endpoint, receiver):
-    """As a process of the former release writes it: one round puts it right, the next one sends it."""
+    """As a process of the former release writes it: the sweep puts it right, the next round sends it."""
     complete(endpoint)
     WebhookTransmissionQueue.objects.update(status=WebhookStatus.PENDING)
-    delivery.deliver_due()
+    sweep.tidy()
     delivery.deliver_due()
     assert statuses() == [WebhookStatus.DELIVERED]
 
@@ -319,3 +320,67 @@ def test_a_new_secret_mends_one_that_cannot_be_read(endpoint):
         cursor.execute("UPDATE channel_webhooks_webhooksigningsecret SET secret = %s", [b"gAAAAA-not-ours"])
     new = WebhookSigningSecret.rotate(endpoint)
     assert endpoint.signing_secrets() == [new]
+
+
+def test_many_failures_at_once_are_one_step_of_the_breakers_ladder(threaded_receiver):
+    """What was under way when it opened is no probe."""
+    together = threading.Barrier(32)
+
+    def fail(request):
+        together.wait(10)
+        return Response("no", status=500)
+
+    threaded_receiver.expect_request("/fails").respond_with_handler(fail)
+    endpoint = make_endpoint(make_customer(), threaded_receiver.url_for("/fails"), max_concurrent_requests=32)
+    complete(endpoint, 40)
+    while address_due():
+        pass
+    delivery.deliver_due()
+    assert len(threaded_receiver.log) == 32
+    health = health_of(endpoint)
+    assert (health.failures, health.failures_in_a_row) == (32, 5)
+    assert health.breaker_open_until < timezone.now() + timedelta(seconds=31)
+
+
+def test_what_is_parked_for_an_endpoint_switched_on_past_the_admin_is_due(endpoint):
+    complete(endpoint, 2)
+    EnterpriseWebhookConfiguration.objects.update(active=False)
+    delivery.deliver_due()
+    assert endpoint_gate.next_opening() is None, "nothing to do while it is off"
+    EnterpriseWebhookConfiguration.objects.update(active=True)
+    assert endpoint_gate.next_opening() <= timezone.now()
+
+
+@pytest.mark.parametrize("left", [WebhookStatus.PARKED, WebhookStatus.RECORDED])
+def test_the_order_is_kept_until_the_last_parked_webhook_is_pending(endpoint, left):
+    """A round sends the first while another one is still taking up the rest."""
+    complete(endpoint, 3)
+    while address_due():
+        pass
+    WebhookEndpointHealth.objects.update(catching_up=True)
+    last = WebhookTransmissionQueue.objects.order_by("-pk").first()
+    WebhookTransmissionQueue.objects.filter(pk=last.pk).update(status=left)
+    endpoint_gate.admit(endpoint, 1)
+    WebhookTransmissionQueue.objects.filter(lease_token__isnull=False).update(status=WebhookStatus.DELIVERED)
+    endpoint_gate.admit(endpoint, 1)
+    assert health_of(endpoint).catching_up is True
+    WebhookTransmissionQueue.objects.filter(lease_token__isnull=False).update(status=WebhookStatus.DELIVERED)
+    WebhookTransmissionQueue.objects.filter(pk=last.pk).update(status=WebhookStatus.PENDING)
+    endpoint_gate.admit(endpoint, 1)
+    assert health_of(endpoint).catching_up is False
+
+
+def test_a_deleted_endpoint_is_given_no_secret(endpoint):
+    """A round that still has it in hand finds no secret, and makes one."""
+    EnterpriseWebhookConfiguration.objects.get().delete()
+    assert delivery._secrets_of(endpoint) == []
+    assert not WebhookSigningSecret.objects.exists()
+
+
+def test_a_secret_made_while_its_endpoint_is_deleted_goes_too(endpoint):
+    """Django has collected the secrets to delete; then a rotation comes in, and then the endpoint's row goes."""
+    in_hand = EnterpriseWebhookConfiguration.objects.get()
+    EnterpriseWebhookConfiguration.objects.all()._raw_delete("default")
+    assert WebhookSigningSecret.objects.exists()
+    post_delete.send(EnterpriseWebhookConfiguration, instance=in_hand, using="default")
+    assert not WebhookSigningSecret.objects.exists()

@@ -649,3 +649,34 @@ def test_the_deadline_holds_through_a_proxy(raw_server, development, settings):
     with pytest.raises(DeadlineExceeded):
         post("http://partner.example.com/", timeout=0.5)
     assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nthanks", id="shorter than promised"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nthanks\r\nff\r\n", id="mid-chunk"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nthanks\r\nzz\r\n", id="no chunk"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["closed", "reset"])
+def test_a_body_that_breaks_off_does_not_take_the_status_back(raw_server, development, answer, ending):
+    """The endpoint has the webhook, and has said so: sent again it would be a second one."""
+
+    def talk(connection):
+        connection.recv(65536)
+        connection.sendall(answer)
+        time.sleep(0.2)
+        if ending == "reset":
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    assert post(raw_server(talk).url).status == 200
+
+
+def test_a_head_that_breaks_off_is_no_answer(raw_server, development):
+    def talk(connection):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Le")
+
+    with pytest.raises(ConnectionFailed):
+        post(raw_server(talk).url)
