@@ -17,6 +17,11 @@ from enterprise.settings.test import *  # noqa: F403  (the base that edx-enterpr
 from enterprise.settings.test import INSTALLED_APPS as _INSTALLED_APPS
 from enterprise.settings.test import TEMPLATES
 
+from tests.lms_host.celery import app as _celery_app
+
+# The LMS's is there before its settings are read; edx-enterprise's test settings have just made another one.
+_celery_app.set_current()
+
 DATABASES = {
     "default": {
         "ENGINE": os.environ.get("LMS_DB_ENGINE", "django.db.backends.sqlite3"),

@@ -75,6 +75,8 @@ class _Whole:
 
 
 _CACHE = _Whole("CHANNEL_WEBHOOKS_LEARNING_TIME_CACHE_SECONDS", 0, 86_400, "seconds")
+_LOOKUP_WAIT = _Whole("CHANNEL_WEBHOOKS_LOOKUP_WAIT_SECONDS", 0, 86_400, "seconds")
+_AUTO_SUSPEND = _Whole("CHANNEL_WEBHOOKS_WAREHOUSE_AUTO_SUSPEND_SECONDS", 1, 86_400, "seconds")
 _LOGIN = _Whole("CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS", 1, 30, "seconds")
 _QUERY = _Whole("CHANNEL_WEBHOOKS_SNOWFLAKE_QUERY_TIMEOUT_SECONDS", 1, 60, "seconds")
 _WAIT = _Whole("CHANNEL_WEBHOOKS_ENRICHMENT_WAIT_SECONDS", 1, 86_400, "seconds")
@@ -82,7 +84,18 @@ _MAX_AGE = _Whole("CHANNEL_WEBHOOKS_MAX_PASS_AGE_DAYS", 1, 365, "days")
 _RETENTION = _Whole("CHANNEL_WEBHOOKS_RETENTION_DAYS", 1, 3650, "days")
 _WORKERS = _Whole("CHANNEL_WEBHOOKS_DELIVERY_WORKERS", 1, 64, "workers")
 _RECONCILE = _Whole("CHANNEL_WEBHOOKS_RECONCILE_DAYS", 1, 365, "days")
-_WHOLE_NUMBERS = (_CACHE, _LOGIN, _QUERY, _WAIT, _MAX_AGE, _RETENTION, _WORKERS, _RECONCILE)
+_WHOLE_NUMBERS = (
+    _CACHE,
+    _LOOKUP_WAIT,
+    _AUTO_SUSPEND,
+    _LOGIN,
+    _QUERY,
+    _WAIT,
+    _MAX_AGE,
+    _RETENTION,
+    _WORKERS,
+    _RECONCILE,
+)
 
 
 def enrichment_enabled() -> bool:
@@ -93,6 +106,16 @@ def enrichment_enabled() -> bool:
 def learning_time_cache_seconds() -> int:
     """Seconds that an answer is cached; 0 for none."""
     return _CACHE.value()
+
+
+def lookup_wait() -> timedelta:
+    """How long a lookup waits for others to share its statement."""
+    return timedelta(seconds=_LOOKUP_WAIT.value())
+
+
+def warehouse_auto_suspend() -> timedelta:
+    """After how long without a statement the warehouse falls asleep."""
+    return timedelta(seconds=_AUTO_SUSPEND.value())
 
 
 def snowflake_login_timeout() -> int:
@@ -106,7 +129,7 @@ def snowflake_query_timeout() -> int:
 
 
 def enrichment_wait() -> timedelta:
-    """How long a completion waits for its learning time at most."""
+    """How long a completion waits for its learning time at most, beyond ``lookup_wait``."""
     return timedelta(seconds=_WAIT.value())
 
 

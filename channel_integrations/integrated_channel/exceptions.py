@@ -12,6 +12,7 @@ Every error this package raises.
     ├── LearningTimeUnavailable        no learning time to be had; the webhook goes out without it
     │   ├── SnowflakeNotConfigured     settings or package; stays so until somebody acts
     │   ├── SnowflakeUnreachable       transient: login, network, timeout
+    │   │   └── SnowflakeLeftAlone     it has failed so often that it is not asked for a while
     │   ├── SnowflakeQueryFailed       the statement was refused: table, column, right
     │   └── InvalidLearningTime        an answer that is no number of seconds
     └── DeliveryFailed                 an attempt without an HTTP answer
@@ -60,6 +61,12 @@ class SnowflakeUnreachable(LearningTimeUnavailable):
     """Login, network or timeout."""
 
     code = "unreachable"
+
+
+class SnowflakeLeftAlone(SnowflakeUnreachable):
+    """Nobody asked: the last lookups have failed, and the next try is due in a while."""
+
+    code = "left_alone"
 
 
 class SnowflakeQueryFailed(LearningTimeUnavailable):

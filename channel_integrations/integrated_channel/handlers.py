@@ -28,6 +28,7 @@ def handle_grade_change_for_webhooks(sender, signal, **kwargs) -> None:
     """
     started = time.monotonic()
     try:
+        wake_up.pay_owed()
         course_pass = _pass_of(kwargs)
         if course_pass is None or is_too_old(course_pass):
             return

@@ -1,23 +1,76 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""How long a learner spent learning in a course run, from Snowflake through the cache."""
+"""How long learners spent learning in course runs, from Snowflake through the cache."""
 
 import hashlib
 import json
 import logging
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.cache import cache
+from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf
-from channel_integrations.integrated_channel.exceptions import InvalidLearningTime, LearningTimeUnavailable
-from channel_integrations.integrated_channel.snowflake_connection import fetch_one
+from channel_integrations.integrated_channel.circuit import Circuit
+from channel_integrations.integrated_channel.exceptions import (
+    InvalidLearningTime,
+    LearningTimeUnavailable,
+    SnowflakeLeftAlone,
+)
+from channel_integrations.integrated_channel.snowflake_connection import fetch_all
 
 logger = logging.getLogger(__name__)
 
+#: completions looked up by one statement at the most
+BATCH = 500
 #: a longer sum is a fault of the rollup: ten years
 MAX_SECONDS = 10 * 366 * 24 * 3600
+#: seconds between two looks for the answer that somebody else is waiting for
+POLL_SECONDS = 0.02
+
+#: After three failures in a row Snowflake is left alone for half a minute, then tried with one statement. A warehouse
+#: that wakes answers within the statement's timeout, hence is no failure.
+circuit = Circuit(failures=3, open_seconds=30.0, at_most=300.0)
+
+
+class LearningTimeKey(NamedTuple):
+    """Whose time in which course run, sponsored by whom."""
+
+    user_id: int
+    course_id: str
+    enterprise_customer_uuid: str
+
+
+class StatementReport(NamedTuple):
+    """
+    One statement: when, how long (milliseconds, signing in included), for how many completions, with how many answers.
+
+    ``status`` is "ok", or the code of the error.
+    """
+
+    began_at: datetime
+    duration_ms: int
+    asked: int
+    found: int
+    status: str
+
+
+@dataclass(frozen=True)
+class LearningTimes:
+    """
+    What came of a lookup: each key is in one of the two dicts.
+
+    ``seconds`` has None where there is no number; ``errors`` has what kept it from being looked up.
+    """
+
+    seconds: dict[LearningTimeKey, int | None] = field(default_factory=dict)
+    errors: dict[LearningTimeKey, LearningTimeUnavailable] = field(default_factory=dict)
+    statements: list[StatementReport] = field(default_factory=list)
 
 
 class SnowflakeLearningTimeClient:
@@ -32,39 +85,93 @@ class SnowflakeLearningTimeClient:
         """
         The seconds that the learner spent in the course run for the customer; None where there is no number.
 
+        Who asks for the same at the same time waits for one answer.
+
         :raises LearningTimeUnavailable: one of its subclasses, with the cause
         """
-        key = _cache_key(user_id, course_id, enterprise_customer_uuid)
-        cached = _cached(key)
-        if cached is not None:
-            return cached["seconds"]
-        seconds = _look_up(user_id, course_id, enterprise_customer_uuid)
-        _keep(key, {"seconds": seconds})
-        return seconds
+        key = LearningTimeKey(int(user_id), str(course_id), str(enterprise_customer_uuid))
+        known = _cached([key])
+        if key in known:
+            return known[key]
+        with _one_at_a_time(key) as somebody_else_asked:
+            times = self.get_learning_times([key]) if somebody_else_asked else _look_up([key])
+        if key in times.errors:
+            raise times.errors[key]
+        return times.seconds[key]
+
+    def get_learning_times(self, keys: Iterable[LearningTimeKey]) -> LearningTimes:
+        """The same for many, with one statement for ``BATCH`` of them; errors are returned, not raised."""
+        wanted = list(dict.fromkeys(keys))
+        known = _cached(wanted)
+        times = _look_up([key for key in wanted if key not in known])
+        times.seconds.update(known)
+        return times
 
 
-def _look_up(user_id: int, course_id: str, enterprise_customer_uuid: str) -> int | None:
-    started, status = time.monotonic(), "ok"
-    columns = conf.learning_time_columns()
+def _look_up(keys: Sequence[LearningTimeKey]) -> LearningTimes:
+    """Ask Snowflake, and keep its answers."""
+    times = LearningTimes()
+    for start in range(0, len(keys), BATCH):
+        _ask(keys[start : start + BATCH], times)
+    _keep(times.seconds)
+    return times
+
+
+def _ask(keys: Sequence[LearningTimeKey], times: LearningTimes) -> None:
+    """One statement, if Snowflake is to be asked at all; what came of it is put down in ``times``."""
+    if not circuit.admits():
+        times.errors.update(dict.fromkeys(keys, SnowflakeLeftAlone("Snowflake has failed a moment ago")))
+        return
+    began_at, started, status = timezone.now(), time.monotonic(), "ok"
+    found: dict[LearningTimeKey, int | None] = {}
     try:
-        row = fetch_one(
-            # Names cannot be bound; these are validated identifiers. Values are bound on the server.
-            f"SELECT SUM({columns['seconds']}) FROM {conf.learning_time_table()} "  # noqa: S608
-            f"WHERE {columns['user']} = ? AND {columns['course']} = ? AND {columns['customer']} = ?",
-            (user_id, course_id, str(enterprise_customer_uuid)),
-        )
-        return _whole_seconds(row[0]) if row else None
+        sums = _sums(keys)
     except LearningTimeUnavailable as err:
         status = err.code
-        raise
-    finally:
-        duration_ms = round((time.monotonic() - started) * 1000, 1)
-        logger.info(
-            "source=snowflake_client status=%s duration_ms=%s",
-            status,
-            duration_ms,
-            extra={"source": "snowflake_client", "status": status, "duration_ms": duration_ms},
-        )
+        times.errors.update(dict.fromkeys(keys, err))
+        left_alone = circuit.note_failure()
+        if left_alone:
+            logger.error("source=snowflake_client status=left_alone seconds=%s error=%s", left_alone, status)
+    else:
+        circuit.note_success()
+        for key in keys:
+            try:
+                found[key] = _whole_seconds(sums.get(key))
+            except InvalidLearningTime as err:
+                status, times.errors[key] = err.code, err
+    times.seconds.update(found)
+    numbers = sum(seconds is not None for seconds in found.values())
+    duration_ms = round((time.monotonic() - started) * 1000)
+    times.statements.append(StatementReport(began_at, duration_ms, len(keys), numbers, status))
+    logger.info(
+        "source=snowflake_client status=%s duration_ms=%s asked=%s found=%s",
+        status,
+        duration_ms,
+        len(keys),
+        numbers,
+        extra={"source": "snowflake_client", "status": status, "duration_ms": duration_ms},
+    )
+
+
+def _sums(keys: Sequence[LearningTimeKey]) -> dict[LearningTimeKey, Any]:
+    """
+    The SUM of each key that the rollup knows.
+
+    Three lists of constants, which Snowflake prunes by; what they cross to beyond the keys is dropped here.
+    """
+    columns = conf.learning_time_columns()
+    names = [columns["user"], columns["course"], columns["customer"]]
+    values: list[list[Any]] = [list(dict.fromkeys(of_one_column)) for of_one_column in zip(*keys, strict=True)]
+    conditions = " AND ".join(
+        f"{name} IN ({', '.join('?' * len(of_one_column))})" for name, of_one_column in zip(names, values, strict=True)
+    )
+    rows = fetch_all(
+        # Names cannot be bound; these are validated identifiers. Values are bound on the server.
+        f"SELECT {', '.join(names)}, SUM({columns['seconds']}) FROM {conf.learning_time_table()} "  # noqa: S608
+        f"WHERE {conditions} GROUP BY {', '.join(names)}",
+        [value for of_one_column in values for value in of_one_column],
+    )
+    return {LearningTimeKey(int(user), str(course), str(customer)): total for user, course, customer, total in rows}
 
 
 def _whole_seconds(total: Any) -> int | None:
@@ -83,35 +190,79 @@ def _whole_seconds(total: Any) -> int | None:
     return int(total)
 
 
-def _cache_key(user_id: int, course_id: str, enterprise_customer_uuid: str) -> str:
-    facts = json.dumps([user_id, course_id, str(enterprise_customer_uuid)])  # ASCII, whatever a course is called
+@contextmanager
+def _one_at_a_time(key: LearningTimeKey) -> Iterator[bool]:
+    """
+    Wait while somebody else asks for the same, in whatever process; True where the answer may now be in the cache.
+
+    Without a cache, or with one that fails, everybody asks. An asker that fails leaves the next one to ask.
+    """
+    turn = f"{_cache_key(key)}.asking"
+    longest = conf.snowflake_login_timeout() + conf.snowflake_query_timeout()
+    deadline = time.monotonic() + longest
+    mine = waited = False
+    try:
+        while conf.learning_time_cache_seconds() and time.monotonic() < deadline:
+            mine = cache.add(turn, 1, longest)
+            if mine:
+                break
+            waited = True
+            if cache.get(turn) is None:  # over in this very moment, or the cache is down and says no to everything
+                break
+            time.sleep(POLL_SECONDS)
+    except Exception as err:  # Every backend raises its own; without a cache Snowflake is asked.
+        logger.warning("source=django_cache operation=add status=error error=%s", type(err).__name__)
+    try:
+        yield waited
+    finally:
+        if mine:
+            _give_turn_back(turn)
+
+
+def _give_turn_back(turn: str) -> None:
+    try:
+        cache.delete(turn)
+    except Exception as err:  # As above; it ends by itself.
+        logger.warning("source=django_cache operation=delete status=error error=%s", type(err).__name__)
+
+
+def _cache_key(key: LearningTimeKey) -> str:
+    facts = json.dumps(list(key))  # ASCII, whatever a course is called
     return f"channel_webhooks.learning_time.1.{hashlib.sha256(facts.encode()).hexdigest()}"
 
 
-def _cached(key: str) -> dict[str, Any] | None:
-    if not conf.learning_time_cache_seconds():
-        return None
+def _cached(keys: Sequence[LearningTimeKey]) -> dict[LearningTimeKey, int | None]:
+    """What the cache knows, asked for all at once."""
+    if not keys or not conf.learning_time_cache_seconds():
+        return {}
+    names = {_cache_key(key): key for key in keys}
     try:
-        found = cache.get(key)
-        if not (isinstance(found, dict) and "seconds" in found):
-            found = None
-        status = "miss" if found is None else "hit"
+        entries = cache.get_many(list(names))
+        found = {names[name]: entry["seconds"] for name, entry in entries.items() if _is_entry(entry)}
+        counts = {"hit": len(found), "miss": len(keys) - len(found)}
     except Exception as err:  # Every backend raises its own; without a cache Snowflake is asked.
-        found, status = None, "error"
+        found, counts = {}, {"error": len(keys)}
         logger.warning("source=django_cache operation=get error=%s", type(err).__name__)
-    logger.info(
-        "source=django_cache operation=get status=%s",
-        status,
-        extra={"source": "django_cache", "operation": "get", "status": status},
-    )
+    for status, count in counts.items():
+        if count:
+            logger.info(
+                "source=django_cache operation=get status=%s count=%s",
+                status,
+                count,
+                extra={"source": "django_cache", "operation": "get", "status": status, "count": count},
+            )
     return found
 
 
-def _keep(key: str, value: dict[str, Any]) -> None:
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and "seconds" in entry
+
+
+def _keep(found: dict[LearningTimeKey, int | None]) -> None:
     seconds = conf.learning_time_cache_seconds()
-    if not seconds:
+    if not found or not seconds:
         return
     try:
-        cache.set(key, value, seconds)
-    except Exception as err:  # As above: the answer is there, and goes out.
+        cache.set_many({_cache_key(key): {"seconds": number} for key, number in found.items()}, seconds)
+    except Exception as err:  # As above: the answers are there, and go out.
         logger.warning("source=django_cache operation=set error=%s", type(err).__name__)

@@ -38,9 +38,9 @@ _pool: QueuePool | None = None
 _pool_lock = threading.Lock()
 
 
-def fetch_one(statement: str, parameters: Sequence[Any]) -> Sequence[Any] | None:
+def fetch_all(statement: str, parameters: Sequence[Any]) -> Sequence[Sequence[Any]]:
     """
-    The first row of a statement, with its parameters bound on the server.
+    The rows of a statement, with its parameters bound on the server.
 
     A connection that turns out to be dead or expired is dropped and the statement repeated once, on one opened for it.
     A loss that took as long as a login to show is a slow network: repeating would only double the wait.
@@ -51,12 +51,12 @@ def fetch_one(statement: str, parameters: Sequence[Any]) -> Sequence[Any] | None
     """
     started = time.monotonic()
     try:
-        return _fetch_one(statement, parameters)
+        return _fetch_all(statement, parameters)
     except _ConnectionLost as lost:
         if time.monotonic() - started >= conf.snowflake_login_timeout():
             raise SnowflakeUnreachable("Snowflake did not answer in time") from lost.__cause__
     try:
-        return _fetch_one(statement, parameters, unused=True)
+        return _fetch_all(statement, parameters, unused=True)
     except _ConnectionLost as lost:
         raise SnowflakeUnreachable("Snowflake broke the connection twice") from lost.__cause__
 
@@ -88,14 +88,14 @@ class _ConnectionLost(Exception):
     """A connection could not be used; a new one may. The cause is the connector's error."""
 
 
-def _fetch_one(statement: str, parameters: Sequence[Any], *, unused: bool = False) -> Sequence[Any] | None:
+def _fetch_all(statement: str, parameters: Sequence[Any], *, unused: bool = False) -> Sequence[Sequence[Any]]:
     errors = _connector().errors
     with _connection(unused) as connection:
         try:
             with connection.cursor() as cursor:
                 # In place of network_timeout: how long to wait and retry. The connector then asks for a cancellation.
                 cursor.execute(statement, tuple(parameters), timeout=conf.snowflake_query_timeout())
-                return cursor.fetchone()
+                return cursor.fetchall()
         except errors.ProgrammingError as err:
             if err.errno in EXPIRED_SESSION:
                 connection.invalidate()

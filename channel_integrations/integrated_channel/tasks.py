@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """
-The Celery tasks: wake-up calls for rows. Their arguments are ids; a lost or repeated call does no harm.
+The Celery tasks: wake-up calls for rows. One call serves every row that waits; a lost or repeated one does no harm.
 
 Time limits: endpoint timeout (60 s at most) < soft limit < hard limit < lease of a row (180 s).
 """
-
-from uuid import UUID
 
 from celery import shared_task
 from edx_django_utils.monitoring import set_code_owner_attribute
 
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.services import delivery, enrichment, sweep
+from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK, ENRICHMENT_TASK
 
 SOFT_LIMIT = 90
 HARD_LIMIT = 120
@@ -19,17 +18,26 @@ HARD_LIMIT = 120
 
 @shared_task(ignore_result=True, soft_time_limit=SOFT_LIMIT, time_limit=HARD_LIMIT)
 @set_code_owner_attribute
-def enrich_and_send_completion_webhook(webhook_id: str) -> None:
-    """Look up the learning time of one webhook and hand it to delivery. On ``edx.lms.core.webhook_enrichment``."""
-    if enrichment.enrich(UUID(webhook_id)):
-        wake_up.delivery()
+def enrich_and_send_completion_webhook(webhook_id: str | None = None) -> None:
+    """
+    Look up the learning time of the completions that wait for it and hand them to delivery.
+
+    On ``edx.lms.core.webhook_enrichment``. ``webhook_id`` is taken, and ignored, since messages of an earlier release
+    may be in the queue: one call serves all.
+    """
+    wake_up.received(ENRICHMENT_TASK)
+    enrichment.enrich_in_slot(hand_over=wake_up.delivery)
 
 
 @shared_task(ignore_result=True, soft_time_limit=SOFT_LIMIT, time_limit=HARD_LIMIT)
 @set_code_owner_attribute
 def process_webhook_queue(circulating_token: str | None = None) -> None:
     """Deliver what is due, tidy up after lost wake-ups, and keep one wake-up circulating while rows are unfinished."""
-    # First of all: a worker that is killed from here on leaves a successor in the broker.
-    sweep.keep_circulating(circulating_token, at_least=30.0)
-    if delivery.deliver_in_slot(hand_over=sweep.hand_over):
-        sweep.keep_circulating()
+    wake_up.received(DELIVERY_TASK)
+    slot = delivery.free_slot()
+    if slot or circulating_token:
+        # Before anything else: a worker that is killed from here on leaves a successor in the broker.
+        sweep.keep_circulating(circulating_token, at_least=30.0)
+    if slot:
+        delivery.deliver_in_slot(slot, hand_over=sweep.hand_over)
+        sweep.keep_circulating(patience=sweep.PATIENCE)

@@ -2,20 +2,30 @@
 """
 Wake-up calls to the workers. The database row is the truth: a call that is lost costs time, never a webhook.
 
+One call serves every row that waits, so that a burst makes few: a mark in the cache says that a call is on its way. Its
+receiver takes the mark away *before* it looks for rows; whoever commits a row later therefore calls again. A cache that
+fails, or loses the mark, costs calls too many; a mark without a call (its maker was killed in between) lasts
+``MARK_SECONDS``, and the sweep covers those.
+
 A broker that refuses, or accepts and stays silent, may cost a process half a second in half a minute: a connection of
 our own with short timeouts, no retries, and a circuit that stays open for thirty seconds after a failure.
 """
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 from celery import current_app
+from django.core.cache import cache, caches
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
 from kombu import Connection
 
+from channel_integrations.integrated_channel import conf
+from channel_integrations.integrated_channel.circuit import Circuit
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK, ENRICHMENT_TASK
 
@@ -23,65 +33,89 @@ logger = logging.getLogger(__name__)
 
 #: seconds for each step of a conversation with the broker; connect and first answer make two
 STEP_TIMEOUT = 0.2
-#: seconds without calls after a failed one
-OPEN_SECONDS = 30.0
+#: seconds without calls after a failed one, and between two tries of somebody who has the patience
+OPEN_SECONDS, TRY_AGAIN_SECONDS = 30.0, 2.0
+#: how long a mark may keep others from calling, should its call be lost
+MARK_SECONDS = 10
+#: a countdown is a hint; one of an hour would be delivered over and over by Redis
+MAX_COUNTDOWN = 60.0
 
 
 class _Broker:
-    """This process's connection to the broker, and its circuit."""
+    """This process's connection to the broker, its circuit, and the calls that it could not make."""
 
     def __init__(self) -> None:
+        # Taken when the app registry is ready, in the main thread: the threads in which an LMS serves requests have no
+        # current app, and Celery would make one up whose broker nobody listens to.
+        self._app = current_app._get_current_object()
         self._pid = 0
+        self._lock = threading.Lock()
         self._connection: Connection | None = None
-        self._closed_again_at = 0.0
-        self._reminded_until = 0.0
+        self._circuit = Circuit(failures=1, open_seconds=OPEN_SECONDS)
+        self._quiet_until: dict[str, float] = {}
+        self.owed: set[str] = set()
+
+    def is_left_alone(self) -> bool:
+        """Whether it has failed a moment ago, and is not to be asked."""
+        return self._circuit.is_open()
 
     def publish(self, task_name: str, args: Sequence[Any], countdown: float | None) -> bool:
         """Send one message; False where it was not sent (the circuit is open, or the broker failed)."""
-        if time.monotonic() < self._closed_again_at:
-            return False
+        with self._lock:  # kombu's connections are not for several threads at once
+            return self._circuit.admits() and self._publish(task_name, args, countdown)
+
+    def _publish(self, task_name: str, args: Sequence[Any], countdown: float | None) -> bool:
         try:
-            current_app.tasks[task_name].apply_async(
+            self._app.tasks[task_name].apply_async(
                 args=args,
-                countdown=countdown,
+                countdown=min(countdown, MAX_COUNTDOWN) if countdown else None,
                 connection=self._own_connection(),
                 retry=False,
                 # The result backend must not be asked either: a Redis one subscribes, and waits 19 s when it is down.
                 ignore_result=True,
             )
-            return True
         except Exception as err:  # Each transport raises its own; the sweep takes over, and the LMS must go on.
-            self._closed_again_at = time.monotonic() + OPEN_SECONDS
+            seconds = self._circuit.note_failure()
             self._forget_connection()
             logger.warning(
                 "source=webhook_wake_up status=failure error=%s: the sweep picks the rows up; not asking the broker "
                 "again for %s s",
                 type(err).__name__,
-                OPEN_SECONDS,
+                seconds,
             )
             return False
+        self._circuit.note_success()
+        return True
 
-    def remind(self) -> None:
-        """
-        Have the queue looked at in a minute, whatever becomes of the enrichment: nobody may consume its queue.
+    def insist(self, task_name: str, args: Sequence[Any], countdown: float | None, patience: float) -> bool:
+        """The same for a worker, which may wait: try for so many seconds, whatever the circuit says."""
+        deadline = time.monotonic() + patience
+        while not self.publish(task_name, args, countdown):
+            if time.monotonic() + TRY_AGAIN_SECONDS > deadline:
+                return False
+            time.sleep(TRY_AGAIN_SECONDS)
+            self._circuit.reset()
+        return True
 
-        Once in half a minute for a process is enough, since one look serves every row.
-        """
-        if time.monotonic() >= self._reminded_until and self.publish(DELIVERY_TASK, [], 60.0):
-            self._reminded_until = time.monotonic() + 30.0
+    def publish_seldom(self, task_name: str, countdown: float, every: float) -> None:
+        """The same, once in so many seconds from this process: one call serves every row."""
+        if time.monotonic() >= self._quiet_until.get(task_name, 0.0) and self.publish(task_name, [], countdown):
+            self._quiet_until[task_name] = time.monotonic() + every
 
     def reset(self) -> None:
         """Forget the past: ask again at the next call, over a new connection."""
-        self._closed_again_at = self._reminded_until = 0.0
+        self._circuit.reset()
+        self._quiet_until.clear()
+        self.owed.clear()
         self._forget_connection()
 
     def _own_connection(self) -> Connection:
         if self._connection is None or self._pid != os.getpid():
             self._pid = os.getpid()
-            self._connection = current_app.connection_for_write(
+            self._connection = self._app.connection_for_write(
                 connect_timeout=STEP_TIMEOUT,
                 transport_options={
-                    **(current_app.conf.broker_transport_options or {}),
+                    **(self._app.conf.broker_transport_options or {}),
                     "socket_timeout": STEP_TIMEOUT,
                     "socket_connect_timeout": STEP_TIMEOUT,
                     "read_timeout": STEP_TIMEOUT,
@@ -102,24 +136,102 @@ class _Broker:
 
 
 broker = _Broker()
+_marks = Circuit(failures=1, open_seconds=OPEN_SECONDS)
 
 
 def for_new_rows(rows: Sequence[WebhookTransmissionQueue]) -> None:
     """Wake whoever handles these rows next."""
-    waiting = [row for row in rows if row.status == WebhookStatus.AWAITING_ENRICHMENT]
-    for row in waiting:
-        enrichment(row.webhook_id)
-    if len(waiting) < len(rows):
+    if not rows:
+        return
+    waiting = sum(row.status == WebhookStatus.AWAITING_ENRICHMENT for row in rows)
+    if waiting:
+        enrichment(conf.lookup_wait().total_seconds())
+    if waiting < len(rows):
         delivery()
-    elif waiting:
-        broker.remind()
+    # Whatever becomes of these calls: a worker may be killed with one, and nobody may consume the enrichment queue.
+    broker.publish_seldom(DELIVERY_TASK, MAX_COUNTDOWN, every=30.0)
 
 
-def enrichment(webhook_id: UUID) -> bool:
-    """Ask for the learning time of one webhook."""
-    return broker.publish(ENRICHMENT_TASK, [str(webhook_id)], None)
+def enrichment(countdown: float = 0.0) -> bool:
+    """
+    Have what waits for its learning time looked up, so many seconds from now.
+
+    :returns: whether a call is on its way
+    """
+    return _call(ENRICHMENT_TASK, countdown)
 
 
-def delivery(circulating_token: str | None = None, countdown: float | None = None) -> bool:
-    """Ask for a round of deliveries, ``countdown`` seconds (60 at most) from now."""
-    return broker.publish(DELIVERY_TASK, [circulating_token], min(countdown, 60.0) if countdown else None)
+def enrichment_later(countdown: float) -> None:
+    """Beside that call: have it looked again for what is due later than now."""
+    countdown = min(max(countdown, 1.0), MAX_COUNTDOWN)
+    broker.publish_seldom(ENRICHMENT_TASK, countdown, every=countdown - 0.5)
+
+
+def delivery() -> bool:
+    """Have what is due delivered; returns whether a call is on its way."""
+    return _call(DELIVERY_TASK)
+
+
+def circulate(token: str, countdown: float, patience: float) -> bool:
+    """Send the circulating wake-up on its way, trying for so many seconds."""
+    return broker.insist(DELIVERY_TASK, [token], countdown, patience)
+
+
+def received(task_name: str) -> None:
+    """A call has arrived. Said before its receiver looks for rows, since a row that comes later needs another call."""
+    _with_marks(lambda: cache.delete(_mark(task_name)))
+
+
+def pay_owed() -> None:
+    """
+    Make the calls that this process could not make, as soon as the broker may be asked again.
+
+    Regrades come all day: where nobody runs the sweep, they are what brings a webhook on its way again.
+    """
+    if not broker.owed or broker.is_left_alone():
+        return
+    for task_name in list(broker.owed):
+        if _call(task_name):
+            broker.owed.discard(task_name)
+
+
+def _call(task_name: str, countdown: float = 0.0) -> bool:
+    """One message, unless the mark says that one is on its way already."""
+    if broker.is_left_alone():
+        broker.owed.add(task_name)
+        return False
+    mark, countdown = _mark(task_name), min(countdown, MAX_COUNTDOWN)
+    seconds = MARK_SECONDS + round(countdown)
+    marked = _with_marks(lambda: cache.add(mark, 1, seconds)) if _is_shared() else None
+    # Asked for once more: a memcached that is down, with its errors ignored, says "no" to both.
+    if marked is False and _with_marks(lambda: cache.get(mark)):
+        return True
+    if broker.publish(task_name, [], countdown):
+        return True
+    if marked:
+        _with_marks(lambda: cache.delete(mark))
+    broker.owed.add(task_name)
+    return False
+
+
+def _with_marks(ask: Any) -> Any:
+    """What the cache answers; None where it fails, or has failed a moment ago: the LMS must not wait for it again."""
+    if not _marks.admits():
+        return None
+    try:
+        answer = ask()
+    except Exception as err:  # Every backend raises its own.
+        _marks.note_failure()
+        logger.warning("source=django_cache operation=mark status=error error=%s", type(err).__name__)
+        return None
+    _marks.note_success()
+    return answer
+
+
+def _is_shared() -> bool:
+    """A cache of one process's own knows nothing of the receivers of calls."""
+    return not isinstance(caches["default"], (LocMemCache, DummyCache))
+
+
+def _mark(task_name: str) -> str:
+    return f"channel_webhooks.called.{task_name.rpartition('.')[2]}"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """
-The tables: endpoints with their health and secrets, webhooks with their attempts, and leases.
+The tables: endpoints with their health and secrets, webhooks with their attempts, statements to Snowflake, and leases.
 
 No table here has a database foreign key. An insert with one waits behind any transaction that has updated the parent
 (user, customer, endpoint) and makes such transactions deadlock, and a left-over constraint of an uninstalled app keeps
@@ -12,6 +12,7 @@ from channel_integrations.integrated_channel.models.endpoint import EnterpriseWe
 from channel_integrations.integrated_channel.models.health import WebhookEndpointHealth
 from channel_integrations.integrated_channel.models.lease import WebhookLease
 from channel_integrations.integrated_channel.models.signing_secret import WebhookSigningSecret
+from channel_integrations.integrated_channel.models.statement import WebhookLookupStatement
 from channel_integrations.integrated_channel.models.webhook import (
     FINISHED,
     UNFINISHED,
@@ -27,6 +28,7 @@ __all__ = [
     "WebhookDeliveryAttempt",
     "WebhookEndpointHealth",
     "WebhookLease",
+    "WebhookLookupStatement",
     "WebhookSigningSecret",
     "WebhookStatus",
     "WebhookTransmissionQueue",

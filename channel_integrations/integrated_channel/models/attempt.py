@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What came of each POST."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -65,11 +66,16 @@ class WebhookDeliveryAttempt(models.Model):
         return f"{self.webhook_id} #{self.number}"
 
     @classmethod
-    def record(cls, webhook_pk: int, number: int, result: AttemptResult) -> "WebhookDeliveryAttempt":
-        """Keep one try, with the headers of the answer that are on the allow list."""
+    def record(cls, tries: Iterable[tuple[int, int, AttemptResult]]) -> None:
+        """Keep these tries: the webhook's primary key, the try's number, and what came of it."""
+        cls.objects.bulk_create([cls._of(*each) for each in tries])
+
+    @classmethod
+    def _of(cls, webhook_pk: int, number: int, result: AttemptResult) -> "WebhookDeliveryAttempt":
+        """With the headers of the answer that are on the allow list."""
         answer = result.answer
         headers = answer.headers if answer else {}
-        return cls.objects.create(
+        return cls(
             webhook_id=webhook_pk,
             number=number,
             started_at=result.started_at,

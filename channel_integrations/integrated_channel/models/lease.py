@@ -29,9 +29,12 @@ class WebhookLease(models.Model):
     def acquire(cls, name: str, duration: timedelta) -> uuid.UUID | None:
         """The token of the lease, or None while somebody else has it."""
         now, token = timezone.now(), uuid.uuid4()
-        cls.objects.get_or_create(name=name, defaults={"expires_at": now})
-        taken = cls.objects.filter(pk=name, expires_at__lte=now).update(token=token, expires_at=now + duration)
-        return token if taken else None
+        ended = cls.objects.filter(pk=name, expires_at__lte=now)
+        if not ended.update(token=token, expires_at=now + duration):
+            _lease, is_new = cls.objects.get_or_create(name=name, defaults={"expires_at": now})
+            if not (is_new and ended.update(token=token, expires_at=now + duration)):
+                return None
+        return token
 
     @classmethod
     def bring_forward(cls, name: str, duration: timedelta) -> uuid.UUID | None:

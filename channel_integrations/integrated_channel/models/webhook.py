@@ -2,10 +2,11 @@
 """One webhook, and every change of its state."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -14,6 +15,7 @@ from channel_integrations.integrated_channel.models.endpoint import EnterpriseWe
 
 #: rows changed by one statement at most
 PAGE = 500
+NO_TIME = timedelta(0)
 SWITCHED_OFF = "endpoint switched off"
 ENDPOINT_DELETED = "endpoint deleted"
 
@@ -31,6 +33,13 @@ class WebhookStatus(models.TextChoices):
     CANCELLED = "cancelled", _("cancelled")
 
 
+class EnrichmentOutcome(NamedTuple):
+    """The seconds, and "found"; or None, and why there is no number."""
+
+    learning_time: int | None
+    status: str
+
+
 UNFINISHED = (WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.RECORDED, WebhookStatus.PENDING)
 FINISHED = (WebhookStatus.DELIVERED, WebhookStatus.FAILED, WebhookStatus.CANCELLED)
 
@@ -38,24 +47,92 @@ FINISHED = (WebhookStatus.DELIVERED, WebhookStatus.FAILED, WebhookStatus.CANCELL
 class WebhookQuerySet(models.QuerySet):
     """Claims. Ids are selected without locks and updated by primary key: a ranged UPDATE would wait for open grades."""
 
-    def due(self, status: str, now: datetime) -> "WebhookQuerySet":
-        """Rows of this status whose time has come, oldest first; an expired lease is a time that has come."""
-        return self.filter(status=status, due_at__lte=now).order_by("due_at", "pk")
+    def due(self, status: str, now: datetime, early: timedelta = NO_TIME) -> "WebhookQuerySet":
+        """
+        Rows of this status whose time has come, oldest first; an expired lease is a time that has come.
 
-    def claim(self, pks: Sequence[int], status: str, now: datetime) -> "list[WebhookTransmissionQueue]":
+        :param early: include what nobody has leased and is due so much later
+        """
+        its_time = models.Q(due_at__lte=now)
+        if early:
+            its_time |= models.Q(due_at__lte=now + early, lease_token=None)
+        return self.filter(its_time, status=status).order_by("due_at", "pk")
+
+    def claim(
+        self, pks: Sequence[int], status: str, now: datetime, early: timedelta = NO_TIME
+    ) -> "list[WebhookTransmissionQueue]":
         """
         Lease those of these rows that are due, for ``conf.ROW_LEASE``; the others were claimed or have moved on.
 
         A lease is a due time in the future together with a token: when the claimer dies, the row becomes due again.
         """
+        if not pks:
+            return []
         token = uuid.uuid4()
-        claimed = self.filter(pk__in=pks, status=status, due_at__lte=now).update(
-            lease_token=token, due_at=now + conf.ROW_LEASE, modified=now
+        claimed = (
+            self.due(status, now, early)
+            .order_by()
+            .filter(pk__in=pks)
+            .update(lease_token=token, due_at=now + conf.ROW_LEASE, modified=now)
         )
         if not claimed:
             return []
         place = {pk: position for position, pk in enumerate(pks)}
         return sorted(self.filter(pk__in=pks, lease_token=token), key=lambda row: place[row.pk])
+
+    def mark_enriched(
+        self, webhooks: "Sequence[WebhookTransmissionQueue]", outcomes: "Mapping[int, EnrichmentOutcome]"
+    ) -> int:
+        """
+        Pass rows of one claim on to delivery, with their seconds or with why there are none; returns how many.
+
+        What has lost its lease is not written.
+        """
+        now = timezone.now()
+        for webhook in webhooks:
+            webhook.learning_time, webhook.learning_time_status = outcomes[webhook.pk]
+            webhook.status = WebhookStatus.RECORDED
+        return self._write_back(
+            webhooks, ["learning_time", "learning_time_status"], status=WebhookStatus.RECORDED, due_at=now
+        )
+
+    def mark_addressed(self, webhooks: "Sequence[WebhookTransmissionQueue]") -> int:
+        """
+        Keep what every attempt will send, and where; from now on these rows of one claim wait for their endpoint.
+
+        Their ``endpoint_id``, ``region`` and ``body`` have been set. What has lost its lease is not written.
+        """
+        now = timezone.now()
+        for webhook in webhooks:
+            webhook.status = WebhookStatus.PENDING
+        return self._write_back(webhooks, ["endpoint_id", "region", "body"], status=WebhookStatus.PENDING, due_at=now)
+
+    def mark_delivered(self, webhooks: "Sequence[WebhookTransmissionQueue]") -> set[int]:
+        """Their endpoints have taken them; returns the primary keys of those whose lease had not been lost."""
+        now, pks = timezone.now(), {webhook.pk for webhook in webhooks}
+        held = self.filter(pk__in=pks, lease_token__in={webhook.lease_token for webhook in webhooks})
+        written = held.update(
+            status=WebhookStatus.DELIVERED,
+            delivered_at=now,
+            reason="",
+            attempts_made=models.F("attempts_made") + 1,
+            tries=models.F("tries") + 1,
+            lease_token=None,
+            modified=now,
+        )
+        if written < len(pks):
+            pks = set(self.filter(pk__in=pks, delivered_at=now).values_list("pk", flat=True))
+        return pks
+
+    def _write_back(self, webhooks: "Sequence[WebhookTransmissionQueue]", own: Sequence[str], **shared: Any) -> int:
+        """Write each row's own values and the shared ones under their lease, and give that back."""
+        if not webhooks:
+            return 0
+        held = self.filter(lease_token=webhooks[0].lease_token)
+        with transaction.atomic():
+            held.bulk_update(webhooks, own, batch_size=PAGE)
+            pks = [webhook.pk for webhook in webhooks]
+            return held.filter(pk__in=pks).update(lease_token=None, modified=timezone.now(), **shared)
 
     def in_flight(self, endpoint_id: int, now: datetime) -> int:
         """How many webhooks are being sent to an endpoint, by all workers together."""
@@ -139,25 +216,6 @@ class WebhookTransmissionQueue(models.Model):
         if self.enrich_by:
             self.enrich_by += moment - self.due_at
         self.due_at = moment
-
-    def mark_enriched(self, learning_time: int | None, outcome: str) -> bool:
-        """Pass a row on to delivery, with the seconds or with why there are none."""
-        return self._release(
-            status=WebhookStatus.RECORDED,
-            learning_time=learning_time,
-            learning_time_status=outcome,
-            due_at=timezone.now(),
-        )
-
-    def mark_addressed(self, endpoint_id: int, region: str, body: str) -> bool:
-        """Keep what every attempt will send, and where; from now on it waits for its endpoint."""
-        return self._release(
-            status=WebhookStatus.PENDING, endpoint_id=endpoint_id, region=region, body=body, due_at=timezone.now()
-        )
-
-    def mark_delivered(self) -> bool:
-        """The endpoint has taken it."""
-        return self._release_after_attempt(status=WebhookStatus.DELIVERED, delivered_at=timezone.now(), reason="")
 
     def mark_to_be_retried(self, delay: timedelta, reason: str) -> bool:
         """An attempt failed in a way that may pass."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""From a recorded row to one that waits for its endpoint: is it owed, where does it go, what does it say."""
+"""From recorded rows to ones that wait for their endpoint: are they owed, where do they go, what do they say."""
 
 import logging
+from collections.abc import Sequence
 
 from django.utils import timezone
 
@@ -14,13 +15,14 @@ from channel_integrations.integrated_channel.models import (
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
 from channel_integrations.integrated_channel.payloads import completion_payload, to_body
-from channel_integrations.integrated_channel.services.recipients import Owed, require_owed
-from channel_integrations.integrated_channel.services.webhook_routing import route_webhook_by_region
+from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
+from channel_integrations.integrated_channel.services.region_service import Region, regions_of
+from channel_integrations.integrated_channel.services.webhook_routing import endpoint_for
 
 logger = logging.getLogger(__name__)
 
-#: rows addressed at once, so that what is addressed is soon sent
-BATCH = 20
+#: rows addressed at once: enough to share their queries, few enough that what is addressed is soon sent
+BATCH = 100
 
 
 def address_due() -> int:
@@ -28,41 +30,58 @@ def address_due() -> int:
     now = timezone.now()
     due = WebhookTransmissionQueue.objects.due(WebhookStatus.RECORDED, now)
     pks = list(due.values_list("pk", flat=True)[:BATCH])
-    claimed = WebhookTransmissionQueue.objects.claim(pks, WebhookStatus.RECORDED, now) if pks else []
-    for webhook in claimed:
-        try:
-            _address(webhook)
-        except Exception:  # One row's trouble must not hold up the others; its lease ends, and it is tried again.
-            logger.exception("source=webhook_addressing status=failure webhook=%s", webhook.webhook_id)
+    claimed = WebhookTransmissionQueue.objects.claim(pks, WebhookStatus.RECORDED, now)
+    if claimed:
+        _address(claimed)
     return len(claimed)
 
 
-def _address(webhook: WebhookTransmissionQueue) -> None:
+def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
+    owed = owed_for(webhooks)
+    regions = regions_of([webhook.user_id for webhook in webhooks if isinstance(owed[webhook.pk], Owed)])
+    addressed = []
+    for webhook in webhooks:
+        try:
+            if _is_addressed(webhook, owed[webhook.pk], regions):
+                addressed.append(webhook)
+        except Exception:  # One row's trouble must not hold up the others; its lease ends, and it is tried again.
+            logger.exception("source=webhook_addressing status=failure webhook=%s", webhook.webhook_id)
+    WebhookTransmissionQueue.objects.mark_addressed(addressed)
+
+
+def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed, regions: dict[int, Region]) -> bool:
+    """Whether endpoint and body are set now; else the row has been moved to where it belongs."""
     try:
-        owed = require_owed(webhook)
-        endpoint = _endpoint_of(webhook, owed)
+        if isinstance(owed, WebhookNotOwed):
+            raise owed
+        endpoint = _endpoint_of(webhook, owed, regions)
     except WebhookNotOwed as err:
         webhook.mark_cancelled(str(err))
+        return False
     except NoWebhookConfigured as err:
         webhook.mark_without_endpoint(str(err))
-    else:
-        if webhook.body:  # A replay: what is sent again is what was sent.
-            webhook.mark_addressed(endpoint.pk, webhook.region, webhook.body)
-        elif not endpoint.active:
-            webhook.mark_parked(endpoint.pk)
-        else:
-            learning_time = webhook.learning_time if conf.enrichment_enabled() else None
-            body = to_body(completion_payload(webhook, owed.customer, owed.learner, learning_time))
-            webhook.mark_addressed(endpoint.pk, endpoint.region, body)
+        return False
+    webhook.endpoint_id = endpoint.pk
+    if webhook.body:  # A replay: what is sent again is what was sent.
+        return True
+    if not endpoint.active:
+        webhook.mark_parked(endpoint.pk)
+        return False
+    learning_time = webhook.learning_time if conf.enrichment_enabled() else None
+    webhook.region = endpoint.region
+    webhook.body = to_body(completion_payload(webhook, owed.customer, owed.learner, learning_time))
+    return True
 
 
-def _endpoint_of(webhook: WebhookTransmissionQueue, owed: Owed) -> EnterpriseWebhookConfiguration:
+def _endpoint_of(
+    webhook: WebhookTransmissionQueue, owed: Owed, regions: dict[int, Region]
+) -> EnterpriseWebhookConfiguration:
     if webhook.body:
-        endpoint = EnterpriseWebhookConfiguration.objects.filter(pk=webhook.endpoint_id).first()
-        if endpoint is None or endpoint.enterprise_customer_id != webhook.enterprise_customer_uuid:
+        endpoint = next((each for each in owed.endpoints if each.pk == webhook.endpoint_id), None)
+        if endpoint is None:
             raise WebhookNotOwed(ENDPOINT_DELETED)
         return endpoint
-    endpoint = route_webhook_by_region(owed.learner, owed.customer)
+    endpoint = endpoint_for(regions[owed.learner.pk], owed.endpoints)
     if not (owed.recipient.is_sponsor or endpoint.all_completions):
         raise WebhookNotOwed("the customer does not sponsor this course run")
     if webhook.occurred_at < endpoint.send_from and not webhook.backfilled:

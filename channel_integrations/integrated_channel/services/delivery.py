@@ -12,31 +12,26 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NamedTuple, Protocol
-from uuid import UUID
+from typing import NamedTuple
 
-from django.db import transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.exceptions import SecretUnreadable
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
-    WebhookDeliveryAttempt,
     WebhookEndpointHealth,
-    WebhookLease,
     WebhookSigningSecret,
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.models.attempt import AttemptResult
-from channel_integrations.integrated_channel.models.health import Failure
 from channel_integrations.integrated_channel.services import endpoint_gate
 from channel_integrations.integrated_channel.services.addressing import address_due
-from channel_integrations.integrated_channel.services.retry import Outcome, classify, delay_after, retry_after
 from channel_integrations.integrated_channel.services.sending import send_signed
+from channel_integrations.integrated_channel.services.slots import LeasedSlot, Slot, Unlimited
+from channel_integrations.integrated_channel.services.write_back import Finished, write_back
 
 logger = logging.getLogger(__name__)
 
@@ -47,60 +42,14 @@ CLAIM_SECONDS = 25.0
 SENDERS = 32
 #: seconds until a round with attempts under way looks for new rows again
 LOOK_AGAIN_SECONDS = 0.05
+#: seconds given to the attempts that end together with another one
+GATHER_SECONDS = 0.005
 #: rounds without anything to do before a holder of a slot leaves what is due to the next wake-up
 LOOKS = 2
-#: how long a delivery slot is held, and how often the holder says that it is alive
-SLOT_HOLD = timedelta(seconds=15)
-SLOT_RENEWED_EVERY = 5.0
-
 #: how long an endpoint whose secret cannot be read is left alone before it is looked at again
 SECRET_PAUSE = timedelta(minutes=1)
 
 _pool: tuple[int, ThreadPoolExecutor] | None = None
-
-
-class Slot(Protocol):
-    """What a round asks before it claims, and gives back once it claims no more."""
-
-    def is_held(self) -> bool: ...
-
-    def give_back(self) -> None: ...
-
-
-class Unlimited:
-    """The slot of a command that a person or cron has started: beside all others."""
-
-    def is_held(self) -> bool:
-        return True
-
-    def give_back(self) -> None:
-        """Nothing was taken."""
-
-
-class DeliverySlot:
-    """One of the ``CHANNEL_WEBHOOKS_DELIVERY_WORKERS`` that may claim at the same time."""
-
-    def __init__(self, name: str, token: UUID) -> None:
-        self._name, self._token, self._renewed = name, token, time.monotonic()
-
-    @classmethod
-    def acquire(cls) -> "DeliverySlot | None":
-        """The first slot that is free."""
-        for number in range(conf.delivery_workers()):
-            name = f"delivery:{number}"
-            token = WebhookLease.acquire(name, SLOT_HOLD)
-            if token:
-                return cls(name, token)
-        return None
-
-    def is_held(self) -> bool:
-        if time.monotonic() - self._renewed < SLOT_RENEWED_EVERY:
-            return True
-        self._renewed = time.monotonic()
-        return WebhookLease.renew(self._name, self._token, SLOT_HOLD)
-
-    def give_back(self) -> None:
-        WebhookLease.release(self._name, self._token)
 
 
 class Attempt(NamedTuple):
@@ -175,22 +124,29 @@ class Round:
 
     def _finish(self, seconds: float | None) -> None:
         """Write back what has come to its end, waiting so long for the first of it."""
-        done, _ = wait(self.under_way, timeout=seconds, return_when=FIRST_COMPLETED)
-        for job in done:
-            attempt = self.under_way.pop(job)
-            try:
-                _write_back(attempt, job.result())
-            except Exception:  # A locked row, say: its lease ends and it is sent again; the other answers are kept.
-                logger.exception("source=webhook_delivery status=failure webhook=%s", attempt.webhook.webhook_id)
-            self.attempts += 1
+        if wait(self.under_way, timeout=seconds, return_when=FIRST_COMPLETED).done:
+            # Others are about to: what is written back together costs little more than one.
+            done = wait(self.under_way, timeout=GATHER_SECONDS).done
+            self.attempts += len(done)
+            write_back([self._finished(job) for job in done])
+
+    def _finished(self, job: Future) -> Finished:
+        webhook, endpoint = self.under_way.pop(job)
+        return Finished(webhook, endpoint, webhook.attempts_made + 1, job.result())
 
 
-def deliver_in_slot(hand_over: Callable[[], None]) -> int:
+def free_slot() -> LeasedSlot | None:
     """
-    Deliver what is due if one of the delivery slots is free; returns how many attempts were made.
+    One of the delivery slots, or None where all are taken.
 
-    The slots keep deliveries from occupying more workers of a shared queue than ``CHANNEL_WEBHOOKS_DELIVERY_WORKERS``.
-    Whoever finds them taken leaves its rows to the holder, who therefore looks once more after giving its slot back.
+    They keep deliveries from occupying more workers of a shared queue than ``CHANNEL_WEBHOOKS_DELIVERY_WORKERS``.
+    """
+    return LeasedSlot.acquire("delivery", conf.delivery_workers())
+
+
+def deliver_in_slot(slot: LeasedSlot | None, hand_over: Callable[[], None]) -> int:
+    """
+    Deliver what is due while the slot is held; returns how many attempts were made.
 
     :param hand_over: called once, as soon as no more rows are claimed here: others may have to go on while this round
         waits for its last answers
@@ -199,13 +155,11 @@ def deliver_in_slot(hand_over: Callable[[], None]) -> int:
     deadline = time.monotonic() + CLAIM_SECONDS
     try:
         looked_in_vain = 0  # What is due may have to wait for somebody else's answer: that is no reason to spin.
-        while looked_in_vain < LOOKS and time.monotonic() < deadline:
-            slot = DeliverySlot.acquire()
-            if slot is None:
-                break
+        while slot is not None:
             looked_in_vain = 0 if round_.claim_until(deadline, slot) else looked_in_vain + 1
-            if not _something_is_due():
+            if looked_in_vain == LOOKS or time.monotonic() > deadline or not _something_is_due():
                 break
+            slot = free_slot()
     finally:
         try:
             hand_over()
@@ -234,6 +188,8 @@ def _secrets_of(endpoint: EnterpriseWebhookConfiguration) -> list[str]:
     """What to sign with; where the secrets cannot be read nothing is sent until somebody has seen to it."""
     try:
         return endpoint.signing_secrets() or [WebhookSigningSecret.rotate(endpoint)]
+    except EnterpriseWebhookConfiguration.DoesNotExist:
+        return []
     except SecretUnreadable as err:
         logger.error("source=webhook_endpoint status=secret_unreadable endpoint=%s: %s", endpoint.pk, err)
         WebhookEndpointHealth.pause(endpoint.pk, SECRET_PAUSE, "secret cannot be decrypted")
@@ -246,64 +202,3 @@ def _senders() -> ThreadPoolExecutor:
     if _pool is None or _pool[0] != os.getpid():
         _pool = (os.getpid(), ThreadPoolExecutor(SENDERS, thread_name_prefix="webhook-sender"))
     return _pool[1]
-
-
-def _write_back(attempt: Attempt, result: AttemptResult) -> None:
-    webhook, answer = attempt.webhook, result.answer
-    number = webhook.attempts_made + 1
-    with transaction.atomic():
-        held = _move(attempt, result)
-        if answer and not held:  # Whoever has the row now may have scrubbed it.
-            result = result._replace(answer=replace(answer, body_start=""))
-        WebhookDeliveryAttempt.record(webhook.pk, number, result)
-    # Apart from the row: the gate locks them in the other order.
-    _note(attempt.endpoint, result)
-    logger.info(
-        "source=webhook_delivery status=%s webhook=%s endpoint=%s attempt=%s http_status=%s error=%s duration_ms=%s",
-        webhook.status if held else "lease_lost",
-        webhook.webhook_id,
-        attempt.endpoint.pk,
-        number,
-        answer.status if answer else None,
-        result.error,
-        result.duration_ms,
-        extra={"source": "webhook_delivery", "duration_ms": result.duration_ms, "status": webhook.status},
-    )
-
-
-def _move(attempt: Attempt, result: AttemptResult) -> bool:
-    """Where the row goes from here; False where its lease was lost."""
-    webhook = attempt.webhook
-    outcome, reason = _outcome(result)
-    if outcome is Outcome.DELIVERED:
-        return webhook.mark_delivered()
-    if outcome is Outcome.GONE:
-        return webhook.mark_refused(reason)
-    delay = delay_after(webhook.tries + 1, attempt.endpoint.schedule)
-    if outcome is Outcome.FAILED or delay is None:
-        return webhook.mark_failed(reason)
-    return webhook.mark_to_be_retried(max(delay, _asked_pause(result) or delay), reason)
-
-
-def _note(endpoint: EnterpriseWebhookConfiguration, result: AttemptResult) -> None:
-    """What the attempt says about the endpoint."""
-    outcome, reason = _outcome(result)
-    if outcome is Outcome.DELIVERED:
-        WebhookEndpointHealth.note_success(endpoint.pk, timezone.now())
-        return
-    failure = Failure(
-        reason, for_breaker=outcome is Outcome.RETRY, pause=_asked_pause(result), gone=outcome is Outcome.GONE
-    )
-    WebhookEndpointHealth.note_failure(endpoint.pk, timezone.now(), failure)
-
-
-def _outcome(result: AttemptResult) -> tuple[Outcome, str]:
-    if result.answer is None:
-        return Outcome.RETRY, result.error
-    return classify(result.answer.status), f"HTTP {result.answer.status}"
-
-
-def _asked_pause(result: AttemptResult) -> timedelta | None:
-    if result.answer is None:
-        return None
-    return retry_after(result.answer.status, result.answer.headers.get("retry-after"), timezone.now())

@@ -1,45 +1,63 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""From a row to its learning time, or to the reason why there is none."""
+"""
+From rows to their learning times, or to why there are none: claim what waits, look it up together, write back.
+
+One worker at a time does so (a slot), which is what makes batches: what arrives while a lookup is under way shares the
+next one. A completion that comes alone waits for nobody.
+"""
 
 import logging
 import time
-from uuid import UUID
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from django.utils import timezone
 
-from channel_integrations.integrated_channel import conf
-from channel_integrations.integrated_channel.exceptions import LearningTimeUnavailable, WebhookNotOwed
-from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
-from channel_integrations.integrated_channel.services.recipients import require_owed
-from channel_integrations.integrated_channel.snowflake_client import SnowflakeLearningTimeClient
+from channel_integrations.integrated_channel import conf, wake_up
+from channel_integrations.integrated_channel.models import (
+    WebhookLookupStatement,
+    WebhookStatus,
+    WebhookTransmissionQueue,
+)
+from channel_integrations.integrated_channel.models.webhook import EnrichmentOutcome
+from channel_integrations.integrated_channel.services.slots import LeasedSlot
+from channel_integrations.integrated_channel.snowflake_client import (
+    LearningTimeKey,
+    LearningTimes,
+    SnowflakeLearningTimeClient,
+)
 
 logger = logging.getLogger(__name__)
 
 TASK = "enrich_and_send_completion_webhook"
-#: rows moved by one call of ``release_overdue``
+#: rows looked up, or moved by one call of ``release_overdue``, at once
 BATCH = 500
+#: Seconds of a task after which no further rows are claimed. One more lookup, a sign-in that is repeated included, ends
+#: before the soft limit (90 s) with the default timeouts; with the longest ones the lease (180 s) ends it.
+CLAIM_SECONDS = 25.0
 
 
-def enrich(webhook_id: UUID) -> bool:
+def enrich_in_slot(hand_over: Callable[[], object]) -> int:
     """
-    Look one webhook's learning time up and pass it on to delivery; True where it now waits for delivery.
+    Look up what waits, if nobody else does so at this moment; returns how many rows were passed on.
 
-    False where somebody else has claimed it, it has moved on, or it is no longer owed.
+    :param hand_over: called after each batch
     """
-    now = timezone.now()
-    pks = list(WebhookTransmissionQueue.objects.filter(webhook_id=webhook_id).values_list("pk", flat=True))
-    claimed = WebhookTransmissionQueue.objects.claim(pks, WebhookStatus.AWAITING_ENRICHMENT, now)
-    if not claimed:
-        return False
-    (webhook,) = claimed
-    try:
-        require_owed(webhook)
-    except WebhookNotOwed as err:
-        webhook.mark_cancelled(str(err))
-        return False
-    if not conf.enrichment_enabled():
-        return webhook.mark_enriched(None, "flag_off")
-    return webhook.mark_enriched(*_look_up(webhook))
+    deadline = time.monotonic() + CLAIM_SECONDS
+    passed_on = 0
+    while time.monotonic() < deadline and (slot := LeasedSlot.acquire("enrichment", 1)):
+        try:
+            while time.monotonic() < deadline and slot.is_held() and (claimed := _claim_together()):
+                passed_on += _enrich(claimed)
+                hand_over()
+        finally:
+            slot.give_back()
+        if not _first_due(before=timezone.now()):  # Who found the slot taken has left its rows to this one.
+            break
+    first_due = _first_due()
+    if first_due:
+        wake_up.enrichment_later((first_due - timezone.now()).total_seconds())
+    return passed_on
 
 
 def release_overdue() -> int:
@@ -48,13 +66,12 @@ def release_overdue() -> int:
 
     A row that a worker is looking up right now is leased, hence not due, and is left to that worker.
     """
-    now = timezone.now()
-    overdue = WebhookTransmissionQueue.objects.due(WebhookStatus.AWAITING_ENRICHMENT, now)
-    outcome = "flag_off"
+    now, outcome = timezone.now(), "flag_off"
+    rows = WebhookTransmissionQueue.objects.due(WebhookStatus.AWAITING_ENRICHMENT, now, early=conf.lookup_wait())
     if conf.enrichment_enabled():
-        overdue, outcome = overdue.filter(enrich_by__lte=now), "overdue"
+        rows, outcome = rows.filter(enrich_by__lte=now), "overdue"
     return WebhookTransmissionQueue.objects.move(
-        list(overdue.values_list("pk", flat=True)[:BATCH]),
+        list(rows.values_list("pk", flat=True)[:BATCH]),
         WebhookStatus.AWAITING_ENRICHMENT,
         WebhookStatus.RECORDED,
         learning_time_status=outcome,
@@ -62,30 +79,69 @@ def release_overdue() -> int:
     )
 
 
-def _look_up(webhook: WebhookTransmissionQueue) -> tuple[int | None, str]:
+def _claim_together() -> Sequence[WebhookTransmissionQueue]:
+    """What is due, and with it what only waits for company; nothing while nothing is due."""
+    now, status, rows = timezone.now(), WebhookStatus.AWAITING_ENRICHMENT, WebhookTransmissionQueue.objects
+    if conf.enrichment_enabled() and not rows.due(status, now).exists():
+        return []
+    together = rows.due(status, now, early=conf.lookup_wait())
+    return rows.claim(list(together.values_list("pk", flat=True)[:BATCH]), status, now, early=conf.lookup_wait())
+
+
+def _first_due(before: datetime | None = None) -> datetime | None:
+    """When the next lookup is due; None where there is none, or none by then."""
+    rows = WebhookTransmissionQueue.objects.filter(status=WebhookStatus.AWAITING_ENRICHMENT)
+    if before:
+        rows = rows.filter(due_at__lte=before)
+    return rows.order_by("due_at").values_list("due_at", flat=True).first()
+
+
+def _enrich(webhooks: Sequence[WebhookTransmissionQueue]) -> int:
+    """Look these up and pass them on to delivery; returns how many were still ours."""
     started = time.monotonic()
-    seconds, outcome = None, "no_row"
-    try:
-        seconds = SnowflakeLearningTimeClient().get_learning_time(
-            webhook.user_id, webhook.course_id, str(webhook.enterprise_customer_uuid)
-        )
-        outcome = "no_row" if seconds is None else "found"
-    except LearningTimeUnavailable as err:
-        outcome = err.code
+    if not conf.enrichment_enabled():
+        outcomes: dict[int, EnrichmentOutcome] = {
+            webhook.pk: EnrichmentOutcome(None, "flag_off") for webhook in webhooks
+        }
+        return WebhookTransmissionQueue.objects.mark_enriched(webhooks, outcomes)
+    times = SnowflakeLearningTimeClient().get_learning_times(map(_key_of, webhooks))
+    outcomes = {webhook.pk: _outcome(times, _key_of(webhook)) for webhook in webhooks}
+    passed_on = WebhookTransmissionQueue.objects.mark_enriched(webhooks, outcomes)
+    WebhookLookupStatement.record(times.statements)
+    _log(webhooks, times, round((time.monotonic() - started) * 1000, 1))
+    return passed_on
+
+
+def _key_of(webhook: WebhookTransmissionQueue) -> LearningTimeKey:
+    return LearningTimeKey(webhook.user_id, webhook.course_id, str(webhook.enterprise_customer_uuid))
+
+
+def _outcome(times: LearningTimes, key: LearningTimeKey) -> EnrichmentOutcome:
+    if key in times.errors:
+        return EnrichmentOutcome(None, times.errors[key].code)
+    seconds = times.seconds[key]
+    return EnrichmentOutcome(seconds, "no_row" if seconds is None else "found")
+
+
+def _log(webhooks: Sequence[WebhookTransmissionQueue], times: LearningTimes, duration_ms: float) -> None:
+    """A line for each webhook, and the cause of an error once for all that share it."""
+    explained: set[int] = set()
+    for webhook in webhooks:
+        err = times.errors.get(_key_of(webhook))
+        if err is None:
+            logger.info(
+                "source=celery task=enrich_and_send_completion_webhook status=success webhook=%s duration_ms=%s",
+                webhook.webhook_id,
+                duration_ms,
+                extra={"source": "celery", "task": TASK, "status": "success", "duration_ms": duration_ms},
+            )
+            continue
         logger.warning(
             "source=celery task=enrich_and_send_completion_webhook status=failure webhook=%s error=%s: it goes out "
             "without learning time",
             webhook.webhook_id,
             type(err).__name__,
-            exc_info=True,
+            exc_info=None if id(err) in explained else err,
             extra={"source": "celery", "task": TASK, "status": "failure"},
         )
-    else:
-        duration_ms = round((time.monotonic() - started) * 1000, 1)
-        logger.info(
-            "source=celery task=enrich_and_send_completion_webhook status=success webhook=%s duration_ms=%s",
-            webhook.webhook_id,
-            duration_ms,
-            extra={"source": "celery", "task": TASK, "status": "success", "duration_ms": duration_ms},
-        )
-    return seconds, outcome
+        explained.add(id(err))

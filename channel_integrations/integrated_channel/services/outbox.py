@@ -64,9 +64,9 @@ def new_row(course_pass: CoursePass, enterprise_customer_uuid, *, backfilled: bo
         letter_grade=course_pass.letter_grade,
         status=WebhookStatus.AWAITING_ENRICHMENT if enrich else WebhookStatus.RECORDED,
         learning_time_status="" if enrich else "flag_off",
-        enrich_by=now + conf.enrichment_wait() if enrich else None,
+        enrich_by=now + conf.lookup_wait() + conf.enrichment_wait() if enrich else None,
         created=now,
-        due_at=now,
+        due_at=now + conf.lookup_wait() if enrich else now,
         backfilled=backfilled,
     )
 

@@ -2,6 +2,8 @@
 """Personal data that is no longer needed goes; what keeps a pass from going out twice stays."""
 
 import logging
+import math
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -12,6 +14,7 @@ from channel_integrations.integrated_channel.models import (
     FINISHED,
     UNFINISHED,
     WebhookDeliveryAttempt,
+    WebhookLookupStatement,
     WebhookStatus,
     WebhookTransmissionQueue,
 )
@@ -33,10 +36,14 @@ def purgeable(older_than: timedelta) -> "QuerySet[WebhookTransmissionQueue]":
     ).order_by("created", "pk")
 
 
-def purge(older_than: timedelta, at_most: int | None = None) -> int:
-    """Scrub what is older, batch by batch; returns how many webhooks. Safe to interrupt and to run again."""
+def purge(older_than: timedelta, at_most: float = math.inf, deadline: float = math.inf) -> int:
+    """
+    Scrub what is older, batch by batch; returns how many webhooks. Safe to interrupt and to run again.
+
+    :param deadline: of ``time.monotonic()``
+    """
     purged = 0
-    while at_most is None or purged < at_most:
+    while purged < at_most and time.monotonic() < deadline:
         pks = list(purgeable(older_than).values_list("pk", flat=True)[:BATCH])
         if not pks:
             break
@@ -44,6 +51,13 @@ def purge(older_than: timedelta, at_most: int | None = None) -> int:
     if purged:
         logger.info("source=webhook_retention status=purged webhooks=%s", purged)
     return purged
+
+
+def forget_statements(older_than: timedelta) -> None:
+    """What was asked of Snowflake that long ago; it names nobody, and is kept no longer than the rest."""
+    old = WebhookLookupStatement.objects.filter(began_at__lt=timezone.now() - older_than).order_by("pk")
+    while pks := list(old.values_list("pk", flat=True)[:BATCH]):
+        WebhookLookupStatement.objects.filter(pk__in=pks).delete()
 
 
 def scrub_learner(user_id: int) -> int:

@@ -2,10 +2,12 @@
 """
 What keeps webhooks moving when wake-ups are lost: the sweep, and the wake-up that circulates where nobody runs one.
 
-The sweep is run by ``send_due_webhooks`` (cron, a sidecar) and, in part, by every ``process_webhook_queue``.
+The sweep is run by ``send_due_webhooks`` (cron, a sidecar) and by every ``process_webhook_queue``.
 """
 
 import logging
+import math
+import time
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -32,52 +34,68 @@ RETENTION = "retention"
 RETENTION_INTERVAL = timedelta(hours=1)
 #: webhooks purged by one sweep: a few seconds' work
 PURGED_AT_ONCE = 2000
+STRAYS = "strays"
+STRAYS_INTERVAL = timedelta(minutes=1)
 #: a row that waits for its lookup longer than this has probably lost its wake-up
 LOST_AFTER = timedelta(seconds=30)
-LOST_CALLS = "lost-calls"
-#: wake-ups repeated by one sweep
-REPEATED = 100
+TIDY = "tidy"
+TIDY_INTERVAL = timedelta(seconds=5)
+#: How long a sweep within a task may take: others wait for the answers of its attempts to be written back.
+TASK_SWEEP_SECONDS = 10.0
+#: How long a task tries to send its successor: with the longest round (25 s) and its sweep it ends before its soft
+#: limit (90 s).
+PATIENCE = 40.0
 
 
-def tidy() -> None:
-    """Everything a sweep does but delivering. Safe to run at any time, and beside itself."""
-    if WebhookLease.acquire(COMPARISON, COMPARISON_INTERVAL):
-        wake_up.for_new_rows(record_missing_passes())
+def tidy(seconds: float = math.inf) -> None:
+    """Everything a sweep does but delivering, within so many seconds. Safe to run at any time, and beside itself."""
+    deadline = time.monotonic() + seconds
     release_overdue()
+    if _without_wake_up():
+        wake_up.enrichment()
+    if WebhookLease.acquire(STRAYS, STRAYS_INTERVAL):
+        endpoint_gate.settle_strays()
+    if WebhookLease.acquire(COMPARISON, COMPARISON_INTERVAL):
+        wake_up.for_new_rows(record_missing_passes(deadline))
     if WebhookLease.acquire(RETENTION, RETENTION_INTERVAL):
-        retention.purge(conf.retention(), at_most=PURGED_AT_ONCE)
-    lost = _without_wake_up() if WebhookLease.acquire(LOST_CALLS, LOST_AFTER) else []
-    for webhook_id in lost:
-        if not wake_up.enrichment(webhook_id):
-            break
+        retention.purge(conf.retention(), PURGED_AT_ONCE, deadline)
+        retention.forget_statements(conf.retention())
 
 
 def hand_over() -> None:
     """What follows a round of deliveries, whatever ended it: the rest of the sweep, and the call for the next round."""
     try:
-        tidy()
+        if WebhookLease.acquire(TIDY, TIDY_INTERVAL):
+            tidy(TASK_SWEEP_SECONDS)
     finally:
         keep_circulating()
 
 
-def keep_circulating(token: str | None = None, at_least: float = 1.0) -> None:
+def keep_circulating(token: str | None = None, at_least: float = 1.0, patience: float = 0.0) -> None:
     """
     While unfinished rows exist, send the circulating wake-up on its way again, so many seconds from now or later.
 
     A lease in the database is the wake-up's licence: its bearer renews it with a new token, and anybody may start it
     anew once it is overdue (the broker lost it).
+
+    :param patience: seconds for which to try while the broker does not take it
     """
     next_due = _next_due()
     if token:
         WebhookLease.release(CIRCULATING, UUID(token))
     if next_due is None:
         return
-    countdown = min(max((next_due - timezone.now()).total_seconds(), at_least), 60.0)
-    duration = timedelta(seconds=countdown) + CIRCULATION_GRACE
+    countdown = min(max((next_due - timezone.now()).total_seconds(), at_least), wake_up.MAX_COUNTDOWN)
+    duration = timedelta(seconds=countdown + patience) + CIRCULATION_GRACE
     # One that is on its way but comes too late is overtaken: without its licence it will not be sent on.
     licence = WebhookLease.acquire(CIRCULATING, duration) or WebhookLease.bring_forward(CIRCULATING, duration)
-    if licence and not wake_up.delivery(str(licence), countdown):
+    if licence and not wake_up.circulate(str(licence), countdown, patience):
         WebhookLease.release(CIRCULATING, licence)
+        if patience:
+            logger.error(
+                "source=webhook_sweep status=nothing_circulates: the broker takes no message; what is due waits for "
+                "the next completion, or for send_due_webhooks, which cron should run every minute"
+            )
 
 
 def _next_due() -> datetime | None:
@@ -92,6 +110,6 @@ def _next_due() -> datetime | None:
     return min((moment for moment in moments if moment), default=None)
 
 
-def _without_wake_up() -> list[UUID]:
-    waiting = WebhookTransmissionQueue.objects.due(WebhookStatus.AWAITING_ENRICHMENT, timezone.now() - LOST_AFTER)
-    return list(waiting.values_list("webhook_id", flat=True)[:REPEATED])
+def _without_wake_up() -> bool:
+    """Whether a row has waited for its lookup for so long that its call must have been lost."""
+    return WebhookTransmissionQueue.objects.due(WebhookStatus.AWAITING_ENRICHMENT, timezone.now() - LOST_AFTER).exists()

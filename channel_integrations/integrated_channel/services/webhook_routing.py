@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Which endpoint a claimed webhook goes to."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from channel_integrations.integrated_channel.exceptions import NoWebhookConfigured
@@ -18,15 +19,14 @@ def route_webhook_by_region(user: Any, enterprise_customer: Any) -> EnterpriseWe
 
     :raises NoWebhookConfigured: no endpoint takes this region; the exception's ``args[0]`` is the region
     """
-    region = get_user_region(user)
-    acceptable = [region] if region == "EU" else [region, "OTHER"]
-    endpoints = {
-        endpoint.region: endpoint
-        for endpoint in EnterpriseWebhookConfiguration.objects.filter(
-            enterprise_customer=enterprise_customer, region__in=acceptable
-        )
-    }
-    for candidate in acceptable:
-        if candidate in endpoints:
-            return endpoints[candidate]
+    endpoints = EnterpriseWebhookConfiguration.objects.filter(enterprise_customer=enterprise_customer)
+    return endpoint_for(get_user_region(user), endpoints)
+
+
+def endpoint_for(region: str, endpoints: Iterable[EnterpriseWebhookConfiguration]) -> EnterpriseWebhookConfiguration:
+    """The same among the endpoints of one customer."""
+    by_region = {endpoint.region: endpoint for endpoint in endpoints}
+    for candidate in [region] if region == "EU" else [region, "OTHER"]:
+        if candidate in by_region:
+            return by_region[candidate]
     raise NoWebhookConfigured(region)

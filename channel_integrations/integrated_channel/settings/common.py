@@ -37,6 +37,15 @@ DEFAULTS = {
     # .. setting_default: 300
     # .. setting_description: How long an answer of Snowflake is kept in Django's default cache; 0 keeps none.
     "CHANNEL_WEBHOOKS_LEARNING_TIME_CACHE_SECONDS": 300,
+    # .. setting_name: CHANNEL_WEBHOOKS_LOOKUP_WAIT_SECONDS
+    # .. setting_default: 0
+    # .. setting_description: How long a lookup waits for others to share its statement. A warehouse bills a minute or
+    #     more for each time that it wakes: completions that come thinly cost less when they wait for one another.
+    "CHANNEL_WEBHOOKS_LOOKUP_WAIT_SECONDS": 0,
+    # .. setting_name: CHANNEL_WEBHOOKS_WAREHOUSE_AUTO_SUSPEND_SECONDS
+    # .. setting_default: 60
+    # .. setting_description: The AUTO_SUSPEND of SNOWFLAKE_CONFIG's warehouse, for counting how often we wake it.
+    "CHANNEL_WEBHOOKS_WAREHOUSE_AUTO_SUSPEND_SECONDS": 60,
     # .. setting_name: CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS
     # .. setting_default: 10
     # .. setting_description: How long one sign-in may take.
@@ -48,7 +57,8 @@ DEFAULTS = {
     "CHANNEL_WEBHOOKS_SNOWFLAKE_QUERY_TIMEOUT_SECONDS": 20,
     # .. setting_name: CHANNEL_WEBHOOKS_ENRICHMENT_WAIT_SECONDS
     # .. setting_default: 600
-    # .. setting_description: How long a completion waits for its learning time before it goes out without.
+    # .. setting_description: How long a completion waits for its learning time, beyond
+    #     CHANNEL_WEBHOOKS_LOOKUP_WAIT_SECONDS, before it goes out without.
     "CHANNEL_WEBHOOKS_ENRICHMENT_WAIT_SECONDS": 600,
     # .. setting_name: CHANNEL_WEBHOOKS_MAX_PASS_AGE_DAYS
     # .. setting_default: 7

@@ -15,6 +15,7 @@ from werkzeug import Response
 from channel_integrations.integrated_channel.models import (
     WebhookDeliveryAttempt,
     WebhookLease,
+    WebhookLookupStatement,
     WebhookStatus,
     WebhookTransmissionQueue,
 )
@@ -184,3 +185,18 @@ def test_others_are_left_alone(endpoint, learner):
         sender=type(learner), user=learner, retired_username="retired", retired_email="retired@example.com"
     )
     assert list(WebhookTransmissionQueue.objects.exclude(user_id=None).values_list("user_id", flat=True)) == [other.pk]
+
+
+def test_a_purge_within_a_task_ends_in_time(endpoint, learner):
+    WebhookTransmissionQueue.objects.update(created=timezone.now() - timedelta(days=100))
+    delivery.deliver_due()
+    assert retention.purge(timedelta(days=90), deadline=time.monotonic() - 1) == 0
+    assert retention.purge(timedelta(days=90), deadline=time.monotonic() + 60) == 1
+
+
+def test_statements_are_forgotten_too():
+    for days in (1, 100):
+        began_at = timezone.now() - timedelta(days=days)
+        WebhookLookupStatement.objects.create(began_at=began_at, duration_ms=5, asked=1, found=1, status="ok")
+    sweep.tidy()
+    assert WebhookLookupStatement.objects.get().began_at > timezone.now() - timedelta(days=2)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import UUID
@@ -18,8 +19,11 @@ from uuid import UUID
 import pytest
 from django.core.cache import cache
 
-from channel_integrations.integrated_channel import exceptions, snowflake_connection
+from channel_integrations.integrated_channel import exceptions, snowflake_client, snowflake_connection
+from channel_integrations.integrated_channel.circuit import Circuit
 from channel_integrations.integrated_channel.snowflake_client import (
+    BATCH,
+    LearningTimeKey,
     SnowflakeLearningTimeClient,
     _cache_key,
     _whole_seconds,
@@ -35,10 +39,10 @@ def ask(user_id=7, course=COURSE, customer=CUSTOMER):
 
 
 class Wire:
-    """A TCP proxy before the server: counts logins, and can cut or swallow what goes through it."""
+    """A TCP proxy before the server: counts logins and statements, and can cut, swallow or delay what goes through."""
 
     def __init__(self, target_port):
-        self.target_port, self.logins, self.silent = target_port, 0, False
+        self.target_port, self.logins, self.statements, self.silent, self.delay = target_port, 0, 0, False, 0.0
         self.pairs = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -59,6 +63,8 @@ class Wire:
         try:
             while data := source.recv(65536):
                 self.logins += b"/session/v1/login-request" in data
+                self.statements += b"/queries/v1/query-request" in data
+                time.sleep(self.delay if b"/queries/v1/query-request" in data else 0)
                 if not self.silent:
                     sink.sendall(data)
         except OSError:
@@ -250,7 +256,7 @@ def test_a_connector_that_cannot_be_imported_is_our_error(tmp_path):
     code = (
         "import django; django.setup()\n"
         "from channel_integrations.integrated_channel import snowflake_connection as c, exceptions as e\n"
-        "try:\n    c.fetch_one('SELECT 1', ())\n"
+        "try:\n    c.fetch_all('SELECT 1', ())\n"
         "except e.SnowflakeNotConfigured as err:\n    print('ours:', type(err.__cause__).__name__)\n"
     )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}.", "DJANGO_SETTINGS_MODULE": "test_settings"}
@@ -273,7 +279,7 @@ def test_the_log_has_durations_and_cache_results_but_no_people(snowflake, caplog
     ask()
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("channel_integrations")]
     assert sum("source=snowflake_client status=ok duration_ms=" in line for line in lines) == 1
-    assert [line.split("status=")[1] for line in lines if "operation=get" in line] == ["miss", "hit"]
+    assert [line.split("status=")[1] for line in lines if "operation=get" in line] == ["miss count=1", "hit count=1"]
     assert not any(COURSE in line for line in lines)
 
 
@@ -477,7 +483,7 @@ def test_what_the_connector_cannot_take_is_not_configured(snowflake, settings, e
 
 def test_what_somebody_else_left_in_the_cache_is_no_answer(snowflake):
     snowflake.add(7, COURSE, CUSTOMER, 60)
-    cache.set(_cache_key(7, COURSE, str(CUSTOMER)), "rubbish")
+    cache.set(_cache_key(LearningTimeKey(7, COURSE, str(CUSTOMER))), "rubbish")
     assert ask() == 60
 
 
@@ -490,3 +496,145 @@ def test_the_warehouse_is_told_who_asks_and_for_how_long(snowflake, settings):
         "STATEMENT_TIMEOUT_IN_SECONDS": 20,
         "TIMEZONE": "UTC",
     }
+
+
+# Many at once
+
+
+def ask_for(keys):
+    return SnowflakeLearningTimeClient().get_learning_times(keys)
+
+
+def key(user_id, course=COURSE, customer=CUSTOMER):
+    return LearningTimeKey(user_id, course, str(customer))
+
+
+def test_many_are_looked_up_with_one_statement_and_kept_with_one_write(snowflake, wire):
+    snowflake.add(1, COURSE, CUSTOMER, 60)
+    snowflake.add(1, COURSE, CUSTOMER, 30, date="2026-11-21")
+    snowflake.add(2, COURSE, CUSTOMER, 0)
+    wanted = [key(1), key(2), key(3), key(1)]
+    times = ask_for(wanted)
+    assert (times.seconds, times.errors) == ({key(1): 90, key(2): 0, key(3): None}, {})
+    assert [(report.asked, report.found, report.status) for report in times.statements] == [(3, 2, "ok")]
+    before = wire.statements
+    again = ask_for(wanted)
+    assert (again.seconds, again.statements, wire.statements) == (times.seconds, [], before)
+
+
+def test_what_the_lists_cross_to_is_not_mistaken_for_an_answer(snowflake):
+    other_course, other_customer = "course-v1:edX+Other+2026", UUID("0f6c2a52-8d6d-4b31-9b5a-000000000002")
+    snowflake.add(1, other_course, CUSTOMER, 11)
+    snowflake.add(2, COURSE, CUSTOMER, 22)
+    snowflake.add(2, other_course, other_customer, 33)
+    wanted = [key(1), key(2, other_course), key(2, other_course, other_customer)]
+    assert ask_for(wanted).seconds == {wanted[0]: None, wanted[1]: None, wanted[2]: 33}
+
+
+def test_more_than_a_batch_makes_more_statements(snowflake):
+    for user_id in (1, BATCH + 1, 2 * BATCH + 1):
+        snowflake.add(user_id, COURSE, CUSTOMER, user_id)
+    times = ask_for(key(user_id) for user_id in range(1, 2 * BATCH + 2))
+    assert [report.asked for report in times.statements] == [BATCH, BATCH, 1]
+    assert {each.user_id for each, seconds in times.seconds.items() if seconds} == {1, BATCH + 1, 2 * BATCH + 1}
+
+
+def test_one_absurd_sum_does_not_spoil_the_others(snowflake):
+    snowflake.add(1, COURSE, CUSTOMER, -5)
+    snowflake.add(2, COURSE, CUSTOMER, 60)
+    times = ask_for([key(1), key(2)])
+    assert times.seconds == {key(2): 60}
+    assert isinstance(times.errors[key(1)], exceptions.InvalidLearningTime)
+    assert times.statements[0].status == "invalid_value"
+    assert snowflake_client.circuit.is_open() is False
+
+
+def test_nothing_asked_is_no_statement(snowflake):
+    assert ask_for([]).statements == []
+
+
+@pytest.mark.parametrize("way", ["threads", "processes"])
+def test_a_stampede_on_one_key_makes_one_query(snowflake, wire, settings, redis_server, way):
+    settings.CACHES = {
+        "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_server.url(2)},
+    }
+    cache.clear()
+    snowflake.add(7, COURSE, CUSTOMER, 60)
+    ask(user_id=8)
+    before, wire.delay = wire.statements, 0.3
+    found = in_threads(12) if way == "threads" else in_processes(6)
+    assert (found, wire.statements - before) == ({60}, 1)
+
+
+def in_threads(count):
+    with ThreadPoolExecutor(count) as pool:
+        return set(pool.map(lambda _: ask(), range(count)))
+
+
+def in_processes(count):
+    """Each exits with the minutes that it was told."""
+    children = []
+    for _ in range(count):
+        child = os.fork()
+        if child == 0:
+            os._exit((ask() or 0) // 60)
+        children.append(child)
+    return {60 * os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
+
+
+def test_a_stampede_on_a_key_that_fails_is_bounded(snowflake, settings):
+    settings.SNOWFLAKE_CONFIG = {**snowflake.config(), "port": free_port()}
+    settings.CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS = 1
+
+    def attempt(_):
+        with pytest.raises(exceptions.SnowflakeUnreachable):
+            ask()
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(attempt, range(10)))
+    assert time.monotonic() - started < 8, "three of them have asked, the others were told to leave it"
+
+
+# Outages
+
+
+@pytest.fixture
+def short_circuit(monkeypatch):
+    """The same circuit, with half a second in place of half a minute."""
+    monkeypatch.setattr(snowflake_client, "circuit", Circuit(failures=3, open_seconds=0.5))
+
+
+def test_an_outage_costs_milliseconds_and_ends_with_one_probe(snowflake, wire, settings, short_circuit):
+    settings.CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS = 1
+    wire.silent = True
+    for user_id in range(3):
+        with pytest.raises(exceptions.SnowflakeUnreachable) as failure:
+            ask(user_id)
+        assert failure.value.code == "unreachable"
+    logins = wire.logins
+    started = time.monotonic()
+    for user_id in range(20):
+        with pytest.raises(exceptions.SnowflakeLeftAlone):
+            ask(user_id)
+    assert time.monotonic() - started < 0.4
+    assert wire.logins == logins, "nobody has asked"
+    time.sleep(0.5)
+    with pytest.raises(exceptions.SnowflakeUnreachable) as failure:
+        ask(4)
+    assert failure.value.code == "unreachable", "the probe"
+    with pytest.raises(exceptions.SnowflakeLeftAlone):
+        ask(5)
+    wire.silent = False
+    wire.cut()
+    time.sleep(0.6)
+    assert ask(6) is None
+    assert ask(7) is None
+
+
+def test_a_warehouse_that_takes_seconds_to_wake_is_no_outage(snowflake, wire, settings):
+    snowflake.add(7, COURSE, CUSTOMER, 60)
+    wire.delay = 2.0
+    for user_id in (7, 8, 9):
+        assert ask(user_id) == (60 if user_id == 7 else None)
+    assert snowflake_client.circuit.is_open() is False

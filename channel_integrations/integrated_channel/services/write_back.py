@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What came of attempts, written to rows, attempts and endpoints' health."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import NamedTuple
+
+from django.db import transaction
+from django.utils import timezone
+
+from channel_integrations.integrated_channel.models import (
+    EnterpriseWebhookConfiguration,
+    WebhookDeliveryAttempt,
+    WebhookEndpointHealth,
+    WebhookTransmissionQueue,
+)
+from channel_integrations.integrated_channel.models.attempt import AttemptResult
+from channel_integrations.integrated_channel.models.health import Failure
+from channel_integrations.integrated_channel.services.retry import Outcome, classify, delay_after, retry_after
+
+logger = logging.getLogger(__name__)
+
+
+class Finished(NamedTuple):
+    """A POST that has come to its end; ``number`` counts the webhook's attempts."""
+
+    webhook: WebhookTransmissionQueue
+    endpoint: EnterpriseWebhookConfiguration
+    number: int
+    result: AttemptResult
+
+    @property
+    def outcome(self) -> Outcome:
+        answer = self.result.answer
+        return classify(answer.status) if answer else Outcome.RETRY
+
+    @property
+    def reason(self) -> str:
+        answer = self.result.answer
+        return f"HTTP {answer.status}" if answer else self.result.error
+
+
+def write_back(finished: Sequence[Finished]) -> None:
+    """Write everything down: what was taken together, the rest one by one."""
+    taken = [each for each in finished if each.outcome is Outcome.DELIVERED]
+    others = [each for each in finished if each.outcome is not Outcome.DELIVERED]
+    for some in [taken, *([each] for each in others)]:
+        if some and not _write_safely(some):
+            # A locked row, say, must not take its neighbours with it.
+            for each in some if len(some) > 1 else ():
+                _write_safely([each])
+
+
+def _write_safely(finished: Sequence[Finished]) -> bool:
+    """Where it fails, the leases end and the webhooks are sent again; False then."""
+    try:
+        with transaction.atomic():
+            held = _move(finished)
+            WebhookDeliveryAttempt.record((each.webhook.pk, each.number, _kept(each, held)) for each in finished)
+    except Exception:
+        ids = ",".join(str(each.webhook.webhook_id) for each in finished)
+        logger.exception("source=webhook_delivery status=failure webhook=%s", ids)
+        return False
+    # Apart from the rows: the gate locks them in the other order.
+    for each in {each.endpoint.pk: each for each in finished}.values():
+        _note_safely(each)
+    for each in finished:
+        _log(each, each.webhook.pk in held)
+    return True
+
+
+def _move(finished: Sequence[Finished]) -> set[int]:
+    """Where the rows go from here; returns the primary keys of those whose lease had not been lost."""
+    if finished[0].outcome is Outcome.DELIVERED:
+        return WebhookTransmissionQueue.objects.mark_delivered([each.webhook for each in finished])
+    return {each.webhook.pk for each in finished if _move_failed(each)}
+
+
+def _move_failed(each: Finished) -> bool:
+    webhook = each.webhook
+    if each.outcome is Outcome.GONE:
+        return webhook.mark_refused(each.reason)
+    delay = delay_after(webhook.tries + 1, each.endpoint.schedule)
+    if each.outcome is Outcome.FAILED or delay is None:
+        return webhook.mark_failed(each.reason)
+    return webhook.mark_to_be_retried(max(delay, _asked_pause(each.result) or delay), each.reason)
+
+
+def _kept(each: Finished, held: set[int]) -> AttemptResult:
+    """Whoever has a row now that lost its lease may have scrubbed it: of its answer no text is kept."""
+    answer = each.result.answer
+    if answer is None or each.webhook.pk in held:
+        return each.result
+    return each.result._replace(answer=replace(answer, body_start=""))
+
+
+def _note_safely(each: Finished) -> None:
+    """A health row that is locked for too long costs a count, not what came of the attempts."""
+    try:
+        _note(each.endpoint.pk, each)
+    except Exception:
+        logger.exception("source=webhook_endpoint status=failure endpoint=%s", each.endpoint.pk)
+
+
+def _note(endpoint_id: int, each: Finished) -> None:
+    """What the attempt says about its endpoint."""
+    if each.outcome is Outcome.DELIVERED:
+        WebhookEndpointHealth.note_success(endpoint_id, timezone.now())
+        return
+    failure = Failure(
+        each.reason,
+        began_at=each.result.started_at,
+        for_breaker=each.outcome is Outcome.RETRY,
+        pause=_asked_pause(each.result),
+        gone=each.outcome is Outcome.GONE,
+    )
+    WebhookEndpointHealth.note_failure(endpoint_id, timezone.now(), failure)
+
+
+def _asked_pause(result: AttemptResult) -> timedelta | None:
+    if result.answer is None:
+        return None
+    return retry_after(result.answer.status, result.answer.headers.get("retry-after"), timezone.now())
+
+
+def _log(each: Finished, held: bool) -> None:
+    status = each.outcome.value if held else "lease_lost"
+    answer = each.result.answer
+    logger.info(
+        "source=webhook_delivery status=%s webhook=%s endpoint=%s attempt=%s http_status=%s error=%s duration_ms=%s",
+        status,
+        each.webhook.webhook_id,
+        each.endpoint.pk,
+        each.number,
+        answer.status if answer else None,
+        each.result.error,
+        each.result.duration_ms,
+        extra={"source": "webhook_delivery", "duration_ms": each.result.duration_ms, "status": status},
+    )
