@@ -49,7 +49,7 @@ tests/partners/node_modules: tests/partners/package.json
 
 partners: tests/partners/node_modules ## install what checks the partners' snippets
 
-test: $(VENV)/installed tests/partners/node_modules ## run every test but chaos, on real servers where they are installed
+test: $(VENV)/bench tests/partners/node_modules ## run every test but chaos, on real servers where they are installed
 	$(BIN)/python -m pytest -m "not chaos" --cov --cov-report= $(TESTS)
 	$(BIN)/python -m coverage report --fail-under=90
 	@$(BIN)/python -m coverage report --include='*/snowflake_client.py' --fail-under=94 | tail -1

@@ -8,6 +8,7 @@ Exit status: 0 when every webhook was right, also where a target is missed; 1 ot
 import argparse
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from benchmarks import limits, machine, plot, scenarios
 from benchmarks.measure import Outcome
-from benchmarks.parts import ROOT, PartFailed
+from benchmarks.parts import ROOT
 from benchmarks.report import Report
 from benchmarks.scenarios.bench import QUICK, Bench, Size
 from benchmarks.site import WORKER_OPTIONS, WORKER_PROCESSES, Site
@@ -82,7 +83,7 @@ def start(folder: Path, size: Size, running: ExitStack) -> Bench:
     snowflake = SnowflakeServer(folder)
     running.callback(snowflake.kill)
     snowflake.start()
-    new_site = partial(_new_site, folder, snowflake)
+    new_site = partial(_new_site, folder, snowflake, warm_up=size.warm_up)
     site = running.enter_context(new_site(learners=size.learners))
     say("measuring the limits")
     return Bench(site, size, limits.measure(site, size), new_site, say)
@@ -96,8 +97,9 @@ def run(bench: Bench, names: list[str]) -> None:
         began = time.monotonic()
         try:
             bench.outcomes[name] = scenario(bench)
-        except (PartFailed, RuntimeError) as err:
-            bench.outcomes[name] = Outcome(faults=[str(err)])
+        except (RuntimeError, subprocess.SubprocessError) as err:
+            output = getattr(err, "stderr", None) or b""
+            bench.outcomes[name] = Outcome(faults=[f"{err} {output.decode(errors='replace')[-2000:]}".strip()])
             say(f"{name}: stopped; the scenarios after it are left out")
             return
         say(f"{name}: done in {time.monotonic() - began:.0f} s")
@@ -111,8 +113,8 @@ def say(text: str) -> None:
 _sites = iter(range(100))
 
 
-def _new_site(folder: Path, snowflake: SnowflakeServer, learners: int, **settings: int) -> Site:
-    return Site(folder / f"site{next(_sites)}", snowflake, learners, **settings)
+def _new_site(folder: Path, snowflake: SnowflakeServer, **options: int) -> Site:
+    return Site(folder / f"site{next(_sites)}", snowflake, **options)
 
 
 if __name__ == "__main__":

@@ -68,10 +68,10 @@ def measure(site: "Site", size: "Size") -> Limits:
         raise RuntimeError(f"the worker ran {tasks['done']} of {size.limit_tasks} tasks")
     site.receiver.ask("forget")
     posts = site.lms.ask("posts", within=60, url=site.url, count=calls * 2)
-    if site.receiver.ask("count") != calls * 2:
+    if site.receiver.ask("count") < calls * 2:
         raise RuntimeError("the receiver did not see every bare POST")
     statements = _statements(site, calls, 0.0)
-    slow_statements = _statements(site, max(5, calls // 25), ADDED_LATENCY)
+    slow_statements = _statements(site, max(3, calls // 25), ADDED_LATENCY)
     events = site.lms.ask("events", within=60, user_ids=site.user_ids[: calls * 2])
     site.empty()
     return Limits(
@@ -91,7 +91,7 @@ def _statements(site: "Site", count: int, latency: float) -> list[float]:
     site.proxy.ask("forget")
     taken = site.lms.ask("statements", within=120, count=count)
     seen = len(site.proxy.ask("seen")["statements"])
-    if seen != count:
+    if seen < count:
         raise RuntimeError(f"the proxy saw {seen} of {count} statements")
     return taken
 

@@ -27,8 +27,6 @@ WORKER_PROCESSES = 2
 WITHOUT_ROW = 10
 #: days of learning that the rollup has of each of the others
 DAYS = 3
-#: completions that a fresh worker is warmed up with
-WARM_UP = 20
 #: seconds after the last webhook for one that should not come
 AFTERWARDS = 1.0
 #: tables whose rows stay between two scenarios
@@ -39,13 +37,14 @@ class Site:
     """
     One customer, one endpoint with the default limits, and learners.
 
+    :param warm_up: completions that a fresh worker is warmed up with
     :param settings: of the package, by their names in Django's settings; workers and LMS read them
     """
 
-    def __init__(self, folder: Path, snowflake: SnowflakeServer, learners: int, **settings: int) -> None:
+    def __init__(self, folder: Path, snowflake: SnowflakeServer, learners: int, warm_up: int, **settings: int) -> None:
         folder.mkdir()
         self.folder, self.snowflake, self.settings = folder, snowflake, settings
-        self._learners, self._workers = learners, 0
+        self._learners, self._warm_up, self._workers = learners, warm_up, 0
         self._running = ExitStack()
 
     def __enter__(self) -> "Site":
@@ -62,9 +61,9 @@ class Site:
             migrate = [sys.executable, "manage.py", "migrate", "--run-syncdb", "--verbosity", "0"]
             subprocess.run(migrate, cwd=ROOT, env={**os.environ, **self.environment}, check=True, timeout=120)
             self.lms = self._start(running, Part("lms", self.folder, self.environment))
-            made = self.lms.ask("prepare", within=120, url=self.url, learners=self._learners + WARM_UP)
+            made = self.lms.ask("prepare", within=120, url=self.url, learners=self._learners + self._warm_up)
             self.customer, self.course, user_ids = made["customer"], made["course"], made["user_ids"]
-            self._warm_up_ids, self.user_ids = user_ids[:WARM_UP], user_ids[WARM_UP:]
+            self._warm_up_ids, self.user_ids = user_ids[: self._warm_up], user_ids[self._warm_up :]
             self.fill_rollup(self.course)
             self._running = running.pop_all()
         return self

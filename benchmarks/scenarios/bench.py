@@ -23,6 +23,7 @@ class Size:
     memory_step: int = 2000
     limit_tasks: int = 2000
     limit_calls: int = 500
+    warm_up: int = 20
 
     @property
     def learners(self) -> int:
@@ -31,16 +32,17 @@ class Size:
 
 
 QUICK = Size(
-    burst=40,
+    burst=12,
     finished_rows=500,
     steady_seconds=1,
-    idle_events=5,
+    idle_events=3,
     repeated=50,
     spread=6,
     memory=80,
     memory_step=20,
     limit_tasks=50,
     limit_calls=20,
+    warm_up=6,
 )
 
 

@@ -16,7 +16,7 @@ def steady(bench: Bench) -> Outcome:
     """So many a second, whether the system keeps up or not."""
     user_ids = bench.site.user_ids[: PER_SECOND * bench.size.steady_seconds]
     with bench.site.worker():
-        load = bench.site.load(user_ids, per_second=PER_SECOND, patience=bench.size.steady_seconds + 120)
+        load = bench.site.load(user_ids, per_second=PER_SECOND)
     outcome = _outcome(bench, load, target=0.25)
     handler, publish = (percentile([each[name] for each in load.sent], 50) for name in ("event", "publish"))
     ratios = {"bare event": handler * bench.limits.events / 1000}

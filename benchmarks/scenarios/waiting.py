@@ -7,6 +7,7 @@ same time, each on a site of its own.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 from benchmarks.measure import AT_MOST, Figure, Load, Outcome, percentile, wakes
 from benchmarks.scenarios.bench import Bench
@@ -22,14 +23,16 @@ def waiting(bench: Bench) -> Outcome:
     """Wakes are counted on the wire."""
     count = bench.size.spread
     arms = {"without": 0, "with": WAIT if count > WAIT else 3}
-    with ThreadPoolExecutor(len(arms)) as threads:
-        jobs = {
-            name: threads.submit(
-                _run, bench.new_site(learners=count, **{SUSPEND_SETTING: AUTO_SUSPEND, WAIT_SETTING: seconds}), count
+    with ExitStack() as running:
+        sites = {
+            name: running.enter_context(
+                bench.new_site(learners=count, **{SUSPEND_SETTING: AUTO_SUSPEND, WAIT_SETTING: seconds})
             )
             for name, seconds in arms.items()
         }
-        loads = {name: job.result() for name, job in jobs.items()}
+        with ThreadPoolExecutor(len(arms)) as threads:
+            jobs = {name: threads.submit(_run, site, count) for name, site in sites.items()}
+            loads = {name: job.result() for name, job in jobs.items()}
     woken = {name: wakes(load.statements, AUTO_SUSPEND) for name, load in loads.items()}
     share = woken["with"] / woken["without"] if woken["without"] else float("nan")
     longest = percentile(loads["with"].latencies(), 95)
@@ -50,6 +53,6 @@ def waiting(bench: Bench) -> Outcome:
 
 
 def _run(site: Site, count: int) -> Load:
-    with site, site.worker():
-        seconds = count / PER_SECOND
-        return site.load(site.user_ids[:count], per_second=PER_SECOND, patience=seconds + 3 * WAIT)
+    with site.worker():
+        patience = count / PER_SECOND + 3 * WAIT
+        return site.load(site.user_ids[:count], per_second=PER_SECOND, patience=patience)
