@@ -11,6 +11,7 @@ from django.utils import timezone
 from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomerUser
 
 from benchmarks import bare
+from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
 from tests.factories import A_MONTH, COURSE, grade_event, make_customer, make_endpoint, write_grade
 
 #: beyond the default maximum age of a pass (7 days), and before every learner's link
@@ -48,6 +49,11 @@ def sponsor(course: str) -> None:
         ],
         batch_size=1000,
     )
+
+
+def allow(at_once: int) -> None:
+    """How many requests the endpoint takes at once."""
+    EnterpriseWebhookConfiguration.objects.update(max_concurrent_requests=at_once)
 
 
 def grade(

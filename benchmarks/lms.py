@@ -15,6 +15,7 @@ def main() -> None:
         {
             "prepare": grading.prepare,
             "sponsor": grading.sponsor,
+            "allow": grading.allow,
             "grade": grading.grade,
             "finish_rows": finished_rows.finish_rows,
             "add_finished": finished_rows.add,

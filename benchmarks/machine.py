@@ -19,10 +19,10 @@ def machine() -> dict[str, str]:
     kilobytes = int(_first(r"MemTotal:\s*(\d+)", Path("/proc/meminfo")) or 0)
     return {
         "cpu": cpu,
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": f"{len(os.sched_getaffinity(0))} cores shared by everything",
         "memory": f"{kilobytes / 1024**2:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
-        "load before": f"{os.getloadavg()[0]:.2f}",
+        "load": f"load before the run {os.getloadavg()[0]:.2f}",
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
 

@@ -37,12 +37,8 @@ def draw(report: Report, path: Path) -> None:
             panel(axes, {name: good[name] for name in names if name in good})
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
-        machine = report.machine
-        figure.suptitle(
-            f"{QUICK_WARNING if report.quick else 'Completion webhooks with learning time'}\n"
-            f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores shared by everything, {machine['memory']}",
-            fontsize=12,
-        )
+        title = QUICK_WARNING if report.quick else "Completion webhooks with learning time"
+        figure.suptitle(f"{title}\n{report.where()}", fontsize=12)
         figure.savefig(path, dpi=110)
         pyplot.close(figure)
 

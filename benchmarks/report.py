@@ -13,6 +13,7 @@ from benchmarks.measure import Figure, Outcome
 
 HEADINGS = ("scenario", "figure", "target", "measured", "", "ratio to the limit")
 QUICK_WARNING = "QUICK run: small counts, no figure of it says anything about speed. Do not quote it."
+LIMIT_HEADINGS = ("limits of the same run", "measured")
 #: points of a series that the JSON keeps
 POINTS = 400
 
@@ -23,7 +24,7 @@ class Report:
 
     machine: dict[str, str]
     versions: dict[str, str]
-    setting: dict[str, str]
+    setting: str
     limits: Limits
     titles: dict[str, str]
     outcomes: dict[str, Outcome]
@@ -38,35 +39,52 @@ class Report:
             for number, figure in enumerate(outcome.figures or [Figure("no figure", math.nan, "")])
         ]  # fmt: skip
 
+    def limit_rows(self) -> list[tuple[str, ...]]:
+        """The limits, as text."""
+        return [(what, _number(value, unit)) for what, value, unit in self.limits.rows()]
+
+    def cpu_table(self) -> list[tuple[str, ...]]:
+        """CPU milliseconds for each completion, by the part that used them, headings first; empty without any."""
+        loads = {name: outcome.details for name, outcome in self.outcomes.items() if "cpu_seconds" in outcome.details}
+        parts = list(dict.fromkeys(part for load in loads.values() for part in load["cpu_seconds"]))
+        rows = [
+            (name, *(f"{1000 * load['cpu_seconds'][part] / load['completions']:.1f}" for part in parts))
+            for name, load in loads.items()
+        ]
+        return [("CPU ms for each completion", *parts), *rows] if rows else []
+
     def terminal(self) -> str:
         """For people, now."""
-        limits = [(what, f"{_number(value, unit)}") for what, value, unit in self.limits.rows()]
+        cpu = self.cpu_table()
         parts = [
             *([QUICK_WARNING] if self.quick else []),
-            _facts(self.machine),
-            _facts(self.versions),
-            _facts(self.setting),
+            f"Measured on {self.where()}.\nVersions: {_facts(self.versions)}.\nSet-up: {self.setting}.",
             _aligned([HEADINGS, *self.rows()]),
-            _aligned([("limits of the same run", "measured"), *limits]),
-            *(f"FAILED {name}: {fault}" for name, outcome in self.outcomes.items() for fault in outcome.faults),
+            _aligned([LIMIT_HEADINGS, *self.limit_rows()]),
+            *([_aligned(cpu)] if cpu else []),
+            *self._failures(),
         ]
         return "\n\n".join(parts)
 
     def markdown(self) -> str:
         """For the documentation."""
-        limits = [(what, _number(value, unit)) for what, value, unit in self.limits.rows()]
-        where = ", ".join(f"{name} {value}" for name, value in self.machine.items() if name != "date")
+        cpu = self.cpu_table()
         parts = [
             "<!-- written by `make bench` -->",
             *([f"**{QUICK_WARNING}**"] if self.quick else []),
-            f"Measured on {self.machine['date']}. Machine: {where}.",
+            f"Measured on {self.where()}.",
             f"Versions: {_facts(self.versions)}.",
-            f"Set-up: {_facts(self.setting)}.",
+            f"Set-up: {self.setting}.",
             _markdown_table(HEADINGS, self.rows()),
-            _markdown_table(("limits of the same run", "measured"), limits),
-            *(f"**FAILED** {name}: {fault}" for name, outcome in self.outcomes.items() for fault in outcome.faults),
+            _markdown_table(LIMIT_HEADINGS, self.limit_rows()),
+            *([_markdown_table(cpu[0], cpu[1:])] if cpu else []),
+            *self._failures(),
         ]
         return "\n\n".join(parts) + "\n"
+
+    def where(self) -> str:
+        """Day and machine."""
+        return ", ".join([self.machine["date"], *(each for name, each in self.machine.items() if name != "date")])
 
     def as_json(self) -> dict[str, Any]:
         """For programs, and for another plot."""
@@ -84,6 +102,9 @@ class Report:
         folder.mkdir(exist_ok=True)
         (folder / f"{name}.json").write_text(json.dumps(_plain(self.as_json()), indent=1) + "\n")
         (folder / f"{name}.md").write_text(self.markdown())
+
+    def _failures(self) -> list[str]:
+        return [f"FAILED {name}: {fault}" for name, outcome in self.outcomes.items() for fault in outcome.faults]
 
     def _scenario(self, name: str, outcome: Outcome) -> dict[str, Any]:
         return {

@@ -23,6 +23,8 @@ from tests.snowflake_server import TABLE, SnowflakeServer
 #: as an LMS's worker is started; how many of its processes run tasks
 WORKER_OPTIONS = ("--max-tasks-per-child=100",)
 WORKER_PROCESSES = 2
+#: as a site runs its database, where tests prefer speed
+DURABLE = ("--innodb-flush-log-at-trx-commit=1",)
 #: one learner in so many has no learning time
 WITHOUT_ROW = 10
 #: days of learning that the rollup has of each of the others
@@ -49,7 +51,7 @@ class Site:
 
     def __enter__(self) -> "Site":
         with ExitStack() as running:
-            self.database = self._start(running, MariaDB())
+            self.database = self._start(running, MariaDB(*DURABLE))
             self.broker = self._start(running, Redis(self.folder))
             self.receiver = self._start(running, Part("receiver", self.folder))
             upstream = {"UPSTREAM_PORT": str(self.snowflake.port)}

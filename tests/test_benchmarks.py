@@ -67,7 +67,7 @@ def test_a_quick_run_measures_everything_and_every_webhook_is_right(tmp_path):
 def test_a_selection_brings_what_it_compares_with_and_all_leaves_out_what_takes_too_long():
     assert select(["idle", "finished"]) == ["burst", "finished", "idle"]
     assert set(select([])) == set(select(["all"])) == SCENARIOS.keys() - OPT_IN
-    assert select(["all", "memory"]) == list(SCENARIOS)
+    assert select(["all", *OPT_IN]) == list(SCENARIOS)
     with pytest.raises(SystemExit, match="no scenario brust; there are: burst"):
         select(["brust"])
 
@@ -202,7 +202,15 @@ def test_a_part_that_says_nothing_or_ends_is_not_waited_for(tmp_path):
 
 def report(outcome: Outcome) -> Report:
     limits = Limits(100, 200, 50, 3, 5000, 0.004, 0.001, 0.01)
-    return Report({"date": "2026-11-24"}, {}, {}, limits, {"idle": "title"}, {"idle": outcome}, quick=False)
+    return Report(
+        {"date": "2026-11-24", "cpu": "a CPU"},
+        {"Python": "3"},
+        "plain",
+        limits,
+        {"idle": "title"},
+        {"idle": outcome},
+        quick=False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -224,7 +232,8 @@ def test_the_figures_of_a_failed_scenario_are_not_met(tmp_path):
     failed = report(Outcome([Figure("a", 151.0, "/s", 150)], faults=["1 of 2 webhooks did not arrive"]))
     assert failed.rows()[0][4] == "FAILED"
     for text in (failed.terminal(), failed.markdown()):
-        assert "1 of 2 webhooks did not arrive" in text
+        assert "FAILED idle: 1 of 2 webhooks did not arrive" in text
+        assert "Measured on 2026-11-24, a CPU." in text and "Set-up: plain." in text
     failed.write(tmp_path, "latest")
     assert json.loads((tmp_path / "latest.json").read_text())["scenarios"]["idle"]["failed"]
 

@@ -15,10 +15,11 @@ SCENARIOS: dict[str, tuple[str, Callable[[Bench], Outcome]]] = {
     "idle": ("one event at a time on an idle system", pace.idle),
     "repeated": ("repeated events of passes that are known or too old", repeated.repeated),
     "waiting": ("completions thinly spread, with and without waiting for company", waiting.waiting),
+    "wide": ("a burst for an endpoint that takes 32 requests at once", bursts.wide),
     "memory": ("memory of the worker processes over many webhooks, none of them recycled", memory.memory),
 }
-#: those that take too long for every run
-OPT_IN = frozenset({"memory"})
+#: those that every run can do without
+OPT_IN = frozenset({"wide", "memory"})
 #: what a scenario compares with, which must have run before
 COMPARES_WITH = {"finished": "burst"}
 

@@ -5,6 +5,9 @@ from benchmarks.limits import ADDED_LATENCY
 from benchmarks.measure import AT_MOST, Figure, Load, Outcome
 from benchmarks.scenarios.bench import Bench
 
+#: the most that ``max_concurrent_requests`` may be
+WIDE = 32
+
 
 def burst(bench: Bench) -> Outcome:
     """No added latency."""
@@ -26,6 +29,17 @@ def latency(bench: Bench) -> Outcome:
         Figure("webhooks", rate, "/s", 100, ratios=bench.limits.of_rate(rate, slow=True)),
         Figure("completions for each statement", per_statement, "", 50),
     )
+
+
+def wide(bench: Bench) -> Outcome:
+    """An endpoint that takes as many at once as can be asked of it."""
+    bench.site.lms.ask("allow", at_once=WIDE)
+    try:
+        with bench.site.worker():
+            load = bench.site.load(_learners(bench))
+    finally:
+        bench.site.lms.ask("allow", at_once=4)
+    return _outcome(load, Figure("webhooks", load.rate(), "/s", ratios=bench.limits.of_rate(load.rate())))
 
 
 def finished(bench: Bench) -> Outcome:
