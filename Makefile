@@ -17,6 +17,8 @@ DATABASE_TESTS := $(addprefix tests/test_channel_integrations/test_integrated_ch
 PYENV_PYTHONS := $(shell ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[12].*/bin 2>/dev/null | tr '\n' ':')
 BROKER ?=
 KEEP ?=
+SCENARIOS ?=
+QUICK ?=
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +36,10 @@ $(VENV)/quality: $(VENV)/installed requirements/quality.txt
 	$(BIN)/python -m pip install --quiet --requirement requirements/quality.txt
 	touch $@
 
+$(VENV)/bench: $(VENV)/installed requirements/bench.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements/bench.txt
+	touch $@
+
 install: $(VENV)/installed ## make the virtual environment
 
 # The snippets for partners are checked with a library from npm as well, where there is an npm.
@@ -43,7 +49,7 @@ tests/partners/node_modules: tests/partners/package.json
 
 partners: tests/partners/node_modules ## install what checks the partners' snippets
 
-test: $(VENV)/installed tests/partners/node_modules ## run every test but chaos, on real servers where they are installed
+test: $(VENV)/bench tests/partners/node_modules ## run every test but chaos, on real servers where they are installed
 	$(BIN)/python -m pytest -m "not chaos" --cov --cov-report= $(TESTS)
 	$(BIN)/python -m coverage report --fail-under=90
 	@$(BIN)/python -m coverage report --include='*/snowflake_client.py' --fail-under=94 | tail -1
@@ -70,17 +76,20 @@ docs: $(VENV)/quality ## build the documentation into docs/_build/html
 demo: $(VENV)/installed ## show the whole thing: make demo [BROKER=redis://...] [KEEP=1]
 	BROKER=$(BROKER) KEEP=$(KEEP) $(BIN)/python -m demo
 
+bench: $(VENV)/bench ## measure: make bench [SCENARIOS="burst idle"] [QUICK=1]; ten minutes
+	$(BIN)/python -m benchmarks $(SCENARIOS) $(if $(filter-out 0,$(QUICK)),--quick)
+
 tox: $(VENV)/installed ## both ends of the matrix
 	$(BIN)/python -m pip install --quiet --requirement requirements/tox.txt
 	PATH="$(PYENV_PYTHONS)$$PATH" $(BIN)/tox
 
 requirements: ## compile the pins anew (on Python 3.11, the oldest supported)
 	python3.11 -m venv .venv-pins && .venv-pins/bin/pip install --quiet pip-tools
-	cd requirements && for name in test mariadb quality tox; do CUSTOM_COMPILE_COMMAND="make requirements" \
+	cd requirements && for name in test mariadb quality bench tox; do CUSTOM_COMPILE_COMMAND="make requirements" \
 		../.venv-pins/bin/pip-compile --upgrade --quiet --strip-extras --allow-unsafe --no-annotate --no-emit-index-url \
 		--no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .venv-pins .tox .coverage docs/_build demo/.run tests/partners/node_modules build dist *.egg-info pii_report
 
-.PHONY: help install partners test test-databases chaos quality docs demo tox requirements clean
+.PHONY: help install partners test test-databases chaos quality docs demo bench tox requirements clean

@@ -61,7 +61,11 @@ def wait_for_port(port: int, process: subprocess.Popen, seconds: float = 30) -> 
 
 
 class Daemon:
-    """A server process in a process group of its own, which ends with the run, however that ends."""
+    """
+    A server process in a process group of its own, which ends with the run, however that ends.
+
+    Its output goes into the log, but for what ``popen`` takes elsewhere.
+    """
 
     def __init__(self, command: list[str], log: Path, **popen) -> None:
         self.command, self.log, self.popen = command, log, popen
@@ -69,9 +73,8 @@ class Daemon:
 
     def start(self) -> "Daemon":
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, **self.popen
-            )
+            popen = {"stdout": log, "stderr": log, "start_new_session": True, **self.popen}
+            self.process = subprocess.Popen(self.command, **popen)
         _at_exit(self.kill)
         return self
 
@@ -230,12 +233,17 @@ class Redis(Daemon):
 
 
 class CeleryWorker(Daemon):
-    """A real worker process of the stand-in LMS."""
+    """A real worker process of the stand-in LMS; ``options`` are further ones of ``celery worker``."""
 
-    def __init__(self, queues: str, environment: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self, queues: str, environment: dict[str, str], folder: Path, *options: str, concurrency: int = 1
+    ) -> None:
         super().__init__(
-            f"{sys.executable} -m celery -A tests.lms_host.celery worker -Q {queues} -c 1 --loglevel INFO "
-            f"-n worker{free_port()}@%h --without-gossip --without-mingle".split(),
+            [
+                *f"{sys.executable} -m celery -A tests.lms_host.celery worker -Q {queues} -c {concurrency}".split(),
+                *f"--loglevel INFO -n worker{free_port()}@%h --without-gossip --without-mingle".split(),
+                *options,
+            ],
             folder / "worker.log",
             env={**os.environ, **environment},
             cwd=Path(__file__).parent.parent,
