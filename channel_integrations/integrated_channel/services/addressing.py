@@ -3,6 +3,7 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 
 from django.utils import timezone
 
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 #: rows addressed at once: enough to share their queries, few enough that what is addressed is soon sent
 BATCH = 100
+#: an address as old as this is looked at again before it is used
+ADDRESSED_LATELY = timedelta(minutes=10)
 
 
 def address_due() -> int:
@@ -34,6 +37,26 @@ def address_due() -> int:
     if claimed:
         _address(claimed)
     return len(claimed)
+
+
+def still_owed(webhooks: Sequence[WebhookTransmissionQueue]) -> list[WebhookTransmissionQueue]:
+    """
+    Those of these claimed rows that are owed to this day; the others are cancelled.
+
+    A row that was addressed a moment ago needs no second look. One that has been tried, or has waited for its endpoint,
+    may have lost what it was owed by in the meantime: a consent, a link.
+    """
+    now = timezone.now()
+    waited = [each for each in webhooks if each.attempts_made or now - each.created > ADDRESSED_LATELY]
+    owed = owed_for(waited) if waited else {}
+    found = []
+    for webhook in webhooks:
+        reason = owed.get(webhook.pk)
+        if isinstance(reason, WebhookNotOwed):
+            webhook.mark_cancelled(str(reason))
+        else:
+            found.append(webhook)
+    return found
 
 
 def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:

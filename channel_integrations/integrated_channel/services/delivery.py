@@ -28,7 +28,8 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.services import endpoint_gate
-from channel_integrations.integrated_channel.services.addressing import address_due
+from channel_integrations.integrated_channel.services.addressing import BATCH as ADDRESSED_AT_ONCE
+from channel_integrations.integrated_channel.services.addressing import address_due, still_owed
 from channel_integrations.integrated_channel.services.sending import send_signed
 from channel_integrations.integrated_channel.services.slots import LeasedSlot, Slot, Unlimited
 from channel_integrations.integrated_channel.services.write_back import Finished, write_back
@@ -61,10 +62,11 @@ class Attempt(NamedTuple):
 
 @dataclass
 class Round:
-    """One caller's deliveries: what it has under way, and when each endpoint was last served."""
+    """One caller's deliveries: what is under way, when each endpoint was last served, and what signs for it."""
 
     under_way: dict[Future, Attempt] = field(default_factory=dict)
     served: dict[int, float] = field(default_factory=dict)
+    secrets: dict[int, list[str]] = field(default_factory=dict)
     attempts: int = 0
 
     def claim_until(self, deadline: float, slot: Slot) -> bool:
@@ -77,11 +79,13 @@ class Round:
         try:
             endpoint_gate.take_up_parked()
             while time.monotonic() < deadline and slot.is_held():
-                moved = address_due() + self._start()
-                moved_any = moved_any or bool(moved)
-                if not moved and not self.under_way:
+                addressed = address_due()
+                started = self._start()
+                moved_any = moved_any or bool(addressed or started)
+                if not (addressed or started or self.under_way):
                     break
-                self._finish(0 if moved else LOOK_AGAIN_SECONDS)
+                # Each endpoint has now as many as it takes: the next answer makes room, or new rows come in.
+                self._finish(0 if addressed == ADDRESSED_AT_ONCE else LOOK_AGAIN_SECONDS)
         finally:
             slot.give_back()
         return moved_any
@@ -115,9 +119,11 @@ class Round:
             return 0
 
     def _send(self, endpoint: EnterpriseWebhookConfiguration, wanted: int) -> int:
-        secrets = _secrets_of(endpoint)
+        if endpoint.pk not in self.secrets:
+            self.secrets[endpoint.pk] = _secrets_of(endpoint)
+        secrets = self.secrets[endpoint.pk]
         webhooks = endpoint_gate.admit(endpoint, wanted) if secrets else []
-        for webhook in webhooks:
+        for webhook in still_owed(webhooks):
             job = _senders().submit(send_signed, endpoint, str(webhook.webhook_id), webhook.body, secrets)
             self.under_way[job] = Attempt(webhook, endpoint)
         return len(webhooks)

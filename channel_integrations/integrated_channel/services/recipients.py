@@ -14,7 +14,7 @@ from uuid import UUID
 
 from consent.models import DataSharingConsent
 from django.contrib.auth import get_user_model
-from django.db.models import Exists, FilteredRelation, OuterRef, Q, Subquery
+from django.db.models import FilteredRelation, Q
 from enterprise import models as enterprise_models
 from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomer, EnterpriseCustomerUser
 
@@ -31,7 +31,7 @@ class Recipient:
     linked_at: datetime
     is_sponsor: bool
     requires_consent: bool
-    has_consent: bool
+    has_consent: bool = False
     #: (send_from, all_completions) of each endpoint asked for
     endpoints: set[tuple[datetime, bool]] = field(default_factory=set)
 
@@ -53,17 +53,11 @@ def find_recipients(
     course_id: str, user_ids: Iterable[int], endpoint_states: Sequence[bool] = (True,)
 ) -> list[Recipient]:
     """
-    Every linked, active customer with an endpoint (switched on, unless told otherwise) of these learners; one query.
+    Every linked, active customer with an endpoint (switched on, unless told otherwise) of these learners.
 
-    ``Recipient.reason_against`` then tells which of them get a webhook.
+    ``Recipient.reason_against`` then tells which of them get a webhook. One query; two more where a customer asks for
+    consent.
     """
-    username = get_user_model().objects.filter(pk=OuterRef(OuterRef("user_id"))).values("username")
-    consent = DataSharingConsent.objects.filter(
-        enterprise_customer=OuterRef("enterprise_customer"),
-        course_id=course_id,
-        granted=True,
-        username=Subquery(username),
-    )
     rows = (
         EnterpriseCustomerUser.objects.filter(
             user_id__in=list(user_ids),
@@ -74,7 +68,6 @@ def find_recipients(
             sponsored=FilteredRelation(
                 "enterprise_enrollments", condition=Q(enterprise_enrollments__course_id=course_id)
             ),
-            has_consent=Exists(consent),
         )
         .order_by("pk")
         .values_list(
@@ -85,13 +78,12 @@ def find_recipients(
             "sponsored__pk",
             "enterprise_customer__enable_data_sharing_consent",
             "enterprise_customer__enforce_data_sharing_consent",
-            "has_consent",
             "enterprise_customer__webhook_endpoints__send_from",
             "enterprise_customer__webhook_endpoints__all_completions",
         )
     )
     recipients: dict[int, Recipient] = {}
-    for link, customer, user_id, linked_at, enrolment, asks, enforcement, has_consent, send_from, wants_all in rows:
+    for link, customer, user_id, linked_at, enrolment, asks, enforcement, send_from, wants_all in rows:
         recipient = recipients.setdefault(
             link,
             Recipient(
@@ -100,11 +92,30 @@ def find_recipients(
                 linked_at=linked_at,
                 is_sponsor=enrolment is not None,
                 requires_consent=asks and enforcement != EnterpriseCustomer.EXTERNALLY_MANAGED,
-                has_consent=has_consent,
             ),
         )
         recipient.endpoints.add((send_from, wants_all))
+    _note_consent(course_id, [recipient for recipient in recipients.values() if recipient.requires_consent])
     return list(recipients.values())
+
+
+def _note_consent(course_id: str, recipients: Sequence[Recipient]) -> None:
+    """Who of these has agreed to share data of this course run with the customer. Consent is by username."""
+    if not recipients:
+        return
+    learners = get_user_model().objects.filter(pk__in={recipient.user_id for recipient in recipients})
+    user_ids = dict(learners.values_list("username", "pk"))
+    consents = DataSharingConsent.objects.filter(
+        course_id=course_id,
+        granted=True,
+        username__in=user_ids,
+        enterprise_customer__in={recipient.enterprise_customer_uuid for recipient in recipients},
+    )
+    granted = {
+        (customer, user_ids.get(name)) for customer, name in consents.values_list("enterprise_customer_id", "username")
+    }
+    for recipient in recipients:
+        recipient.has_consent = (recipient.enterprise_customer_uuid, recipient.user_id) in granted
 
 
 def by_user(recipients: Iterable[Recipient]) -> dict[int, list[Recipient]]:
