@@ -46,6 +46,7 @@ def main() -> int:
     """Run what was asked for, write what was found; returns the exit status."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has it ignored in the background
     asked = arguments()
     names = scenarios.select(asked.scenarios)
     size = QUICK if asked.quick else Size(memory=asked.memory_webhooks)

@@ -12,12 +12,15 @@ mpl.use("Agg")  # no display
 
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.measure import Figure, Outcome
 from benchmarks.report import QUICK_WARNING, Report
 
+STYLE = {"font.size": 10, "axes.titleweight": "bold", "axes.spines.top": False, "axes.spines.right": False}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666", "#F0E442")
 TARGET = {"color": "#333333", "linestyle": (0, (4, 3)), "linewidth": 1.1}
+BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15), "frameon": False}
 BURSTS = {
     "burst": "no added latency",
     "latency": "300 ms added to each\nSnowflake round trip",
@@ -31,7 +34,7 @@ def draw(report: Report, path: Path) -> None:
     good = {name: outcome for name, outcome in report.outcomes.items() if not outcome.faults}
     panels = [(panel, names) for panel, names in PANELS if any(name in good for name in names)]
     rows = max(1, (len(panels) + 1) // 2)
-    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+    with mpl.rc_context(STYLE):
         figure, grid = pyplot.subplots(rows, 2, figsize=(13, 0.9 + 4.1 * rows), squeeze=False, layout="constrained")
         for axes, (panel, names) in zip(grid.flat, panels, strict=False):
             panel(axes, {name: good[name] for name in names if name in good})
@@ -53,13 +56,11 @@ def _arrivals(axes: Axes, outcomes: dict[str, Outcome]) -> None:
             axes.plot(arrivals, range(1, len(arrivals) + 1), color=colour, label=f"{label}: {rate:.0f}/s", linewidth=2)
             longest = max(longest, arrivals[-1])
     count = max(len(outcome.series["arrivals"]) for outcome in outcomes.values())
-    targets = {
-        figure.target for outcome in outcomes.values() for figure in outcome.figures if figure.what == "webhooks"
-    }
-    for target in sorted(targets - {None}, reverse=True):
+    targets = {_figure(outcome, "webhooks").target for outcome in outcomes.values()} - {None}
+    for target in sorted(targets, reverse=True):
         axes.plot([0, count / target], [0, count], label=f"target: {target}/s", **_target_style(target))
     axes.set(title=f"Burst of {count} completions", xlabel="seconds since the first event", ylabel="webhooks arrived")
-    axes.set_xlim(0, longest * 1.02)
+    axes.set_xlim(0, 1.02 * max([longest, *(count / target for target in targets)]))
     axes.set_ylim(0, count * 1.05)
     axes.legend(loc="lower right", frameon=False)
 
@@ -72,13 +73,15 @@ def _latencies(axes: Axes, outcomes: dict[str, Outcome]) -> None:
             shares = [100 * number / len(ordered) for number in range(1, len(ordered) + 1)]
             p95 = _figure(outcomes[name], "completion to POST, p95")
             axes.step(ordered, shares, color=colour, where="post", linewidth=2, label=f"{label}: p95 {p95.value:.3f} s")
-            axes.plot([p95.target], [95], marker="v", color=colour, markersize=9, linestyle="none",
-                      label=f"target for its p95: {p95.target} s")  # fmt: skip
+            mark = {"marker": "v", "markersize": 9, "linestyle": "none", "color": colour}
+            axes.plot([p95.target], [95], label=f"target for its p95: {p95.target} s", **mark)
     axes.axhline(95, **TARGET)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set(title="From completion to POST", xlabel="seconds (logarithmic)", ylabel="% of webhooks", ylim=(0, 102))
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(**BELOW, ncols=2)
 
 
 def _cpu(axes: Axes, outcomes: dict[str, Outcome]) -> None:
@@ -94,7 +97,7 @@ def _cpu(axes: Axes, outcomes: dict[str, Outcome]) -> None:
         left = [so_far + more for so_far, more in zip(left, used, strict=True)]
     axes.invert_yaxis()
     axes.set(title="Where the CPU time goes", xlabel="CPU milliseconds for each completion")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), frameon=False, ncols=4)
+    axes.legend(**BELOW, ncols=4)
 
 
 def _handler(axes: Axes, outcomes: dict[str, Outcome]) -> None:

@@ -154,7 +154,7 @@ def _verdict(figure: Figure, outcome: Outcome) -> str:
 
 
 def _ratios(figure: Figure) -> str:
-    return ", ".join(f"{_number(ratio, '')} of {limit}" for limit, ratio in figure.ratios.items())
+    return ", ".join(f"{_number(ratio, '')} × {limit}" for limit, ratio in figure.ratios.items())
 
 
 def _facts(facts: dict[str, str]) -> str:

@@ -56,6 +56,8 @@ def finished(bench: Bench) -> Outcome:
     )
     if there < wanted:
         outcome.faults.append(f"{there} finished rows in the table instead of {wanted}")
+    if bench.outcomes["burst"].faults:
+        outcome.faults.append("the burst that it compares with failed")
     outcome.details["finished_rows"] = there
     return outcome
 

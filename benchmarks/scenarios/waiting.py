@@ -2,7 +2,7 @@
 """
 Completions spread so thinly that each alone wakes the warehouse; what waiting for company saves.
 
-Time is scaled down: a warehouse that suspends after 1 s, a completion every 1.1 s, a wait of 20 s. Both arms run at the
+Time is scaled down: a warehouse that suspends after 1 s, a completion every 1.2 s, a wait of 20 s. Both arms run at the
 same time, each on a site of its own.
 """
 
@@ -14,7 +14,7 @@ from benchmarks.scenarios.bench import Bench
 from benchmarks.site import Site
 
 AUTO_SUSPEND, WAIT = 1, 20
-PER_SECOND = 1 / 1.1
+PER_SECOND = 1 / 1.2
 SUSPEND_SETTING = "CHANNEL_WEBHOOKS_WAREHOUSE_AUTO_SUSPEND_SECONDS"
 WAIT_SETTING = "CHANNEL_WEBHOOKS_LOOKUP_WAIT_SECONDS"
 
