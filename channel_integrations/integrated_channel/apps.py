@@ -53,7 +53,8 @@ class IntegratedChannelConfig(AppConfig):
     }
 
     def ready(self) -> None:
-        """Register the system checks, and what happens when endpoints are made and deleted."""
+        """Register the system checks, and what happens when endpoints are made and deleted and workers start."""
+        from celery.signals import celeryd_after_setup
         from django.db.models.signals import post_delete, post_save
 
         from channel_integrations.integrated_channel import checks, tasks  # noqa: F401  (both register on import)
@@ -64,7 +65,9 @@ class IntegratedChannelConfig(AppConfig):
             give_first_secret,
         )
         from channel_integrations.integrated_channel.models.webhook import cancel_rows_of_deleted_endpoint
+        from channel_integrations.integrated_channel.snowflake_connection import import_before_fork
 
+        celeryd_after_setup.connect(import_before_fork, dispatch_uid="channel_webhooks.import_before_fork")
         for signal, receiver in (
             (post_save, give_first_secret),
             (post_save, give_health),

@@ -3,14 +3,15 @@
 Connections to Snowflake: a pool for each process, opened when first needed and forgotten after a fork.
 
 A login costs far more than a statement, so connections are kept. The connector itself is imported with the first
-lookup only: it is large, and no LMS process that makes no lookups should pay for it or break with it.
+lookup only, or by a worker that will make some: it is large, and no LMS process that makes no lookups should pay for it
+or break with it.
 """
 
 import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import exc as pool_errors
@@ -22,6 +23,8 @@ from channel_integrations.integrated_channel.exceptions import (
     SnowflakeQueryFailed,
     SnowflakeUnreachable,
 )
+from channel_integrations.integrated_channel.routers import route_task
+from channel_integrations.integrated_channel.settings.common import ENRICHMENT_TASK
 from channel_integrations.integrated_channel.snowflake_sign_in import connect_arguments
 
 QUERY_TAG = "channel_integrations.webhook_learning_time"
@@ -65,6 +68,19 @@ def forget_pool() -> None:
     """Have the next lookup open connections anew, with the settings as they are then."""
     global _pool  # noqa: PLW0603  (one pool for each process)
     _pool = None
+
+
+def import_before_fork(sender: str, instance: Any, **kwargs: Any) -> None:
+    """
+    Celery's ``celeryd_after_setup``: in a worker that will look up, import the connector once for all its children.
+
+    It takes most of a second, which each child would else spend with its first lookup, and again whenever
+    ``--max-tasks-per-child`` replaces it. No connection is opened.
+    """
+    route = route_task(ENRICHMENT_TASK) or {}
+    if conf.enrichment_enabled() and route.get("queue") in instance.app.amqp.queues.consume_from:
+        with suppress(SnowflakeNotConfigured):  # said with the first lookup
+            _connector()
 
 
 def _leave_pool_to_parent() -> None:

@@ -10,7 +10,6 @@ from edx_django_utils.monitoring import set_code_owner_attribute
 
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.services import delivery, enrichment, sweep
-from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK, ENRICHMENT_TASK
 
 SOFT_LIMIT = 90
 HARD_LIMIT = 120
@@ -25,7 +24,6 @@ def enrich_and_send_completion_webhook(webhook_id: str | None = None) -> None:
     On ``edx.lms.core.webhook_enrichment``. ``webhook_id`` is taken, and ignored, since messages of an earlier release
     may be in the queue: one call serves all.
     """
-    wake_up.received(ENRICHMENT_TASK)
     enrichment.enrich_in_slot(hand_over=wake_up.delivery)
 
 
@@ -33,7 +31,6 @@ def enrich_and_send_completion_webhook(webhook_id: str | None = None) -> None:
 @set_code_owner_attribute
 def process_webhook_queue(circulating_token: str | None = None) -> None:
     """Deliver what is due, tidy up after lost wake-ups, and keep one wake-up circulating while rows are unfinished."""
-    wake_up.received(DELIVERY_TASK)
     slot = delivery.free_slot()
     if slot or circulating_token:
         # Before anything else: a worker that is killed from here on leaves a successor in the broker.

@@ -2,10 +2,10 @@
 """
 Wake-up calls to the workers. The database row is the truth: a call that is lost costs time, never a webhook.
 
-One call serves every row that waits, so that a burst makes few: a mark in the cache says that a call is on its way. Its
-receiver takes the mark away *before* it looks for rows; whoever commits a row later therefore calls again. A cache that
-fails, or loses the mark, costs calls too many; a mark without a call (its maker was killed in between) lasts
-``MARK_SECONDS``, and the sweep covers those.
+One call serves every row that waits, so that a burst makes few: a mark in the cache says that a call is on its way, or
+being served. Who serves it gives its slot back, takes the mark away, and *then* looks once more: whoever has relied on
+the mark had committed by then, and whoever commits later calls again. A cache that fails, or loses the mark, costs
+calls too many. A mark without anybody behind it (a process was killed) lasts ``MARK_SECONDS``; the sweep covers those.
 
 A broker that refuses, or accepts and stays silent, may cost a process half a second in half a minute: a connection of
 our own with short timeouts, no retries, and a circuit that stays open for thirty seconds after a failure.
@@ -162,7 +162,10 @@ def enrichment(countdown: float = 0.0) -> bool:
 
 
 def enrichment_later(countdown: float) -> None:
-    """Beside that call: have it looked again for what is due later than now."""
+    """Beside that call, by whoever has served it: have it looked again for what is due in so many seconds."""
+    if countdown <= 0:
+        enrichment()
+        return
     countdown = min(max(countdown, 1.0), MAX_COUNTDOWN)
     broker.publish_seldom(ENRICHMENT_TASK, countdown, every=countdown - 0.5)
 
@@ -177,8 +180,8 @@ def circulate(token: str, countdown: float, patience: float) -> bool:
     return broker.insist(DELIVERY_TASK, [token], countdown, patience)
 
 
-def received(task_name: str) -> None:
-    """A call has arrived. Said before its receiver looks for rows, since a row that comes later needs another call."""
+def served(task_name: str) -> None:
+    """A call has been served, but for one last look: a row that is committed after that needs another call."""
     _with_marks(lambda: cache.delete(_mark(task_name)))
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
-from channel_integrations.integrated_channel import conf
+from channel_integrations.integrated_channel import conf, wake_up
 from channel_integrations.integrated_channel.exceptions import SecretUnreadable
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -33,6 +33,7 @@ from channel_integrations.integrated_channel.services.addressing import address_
 from channel_integrations.integrated_channel.services.sending import send_signed
 from channel_integrations.integrated_channel.services.slots import LeasedSlot, Slot, Unlimited
 from channel_integrations.integrated_channel.services.write_back import Finished, write_back
+from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK
 
 logger = logging.getLogger(__name__)
 
@@ -163,6 +164,7 @@ def deliver_in_slot(slot: LeasedSlot | None, hand_over: Callable[[], None]) -> i
         looked_in_vain = 0  # What is due may have to wait for somebody else's answer: that is no reason to spin.
         while slot is not None:
             looked_in_vain = 0 if round_.claim_until(deadline, slot) else looked_in_vain + 1
+            wake_up.served(DELIVERY_TASK)
             if looked_in_vain == LOOKS or time.monotonic() > deadline or not _something_is_due():
                 break
             slot = free_slot()

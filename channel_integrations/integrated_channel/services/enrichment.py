@@ -21,6 +21,7 @@ from channel_integrations.integrated_channel.models import (
 )
 from channel_integrations.integrated_channel.models.webhook import EnrichmentOutcome
 from channel_integrations.integrated_channel.services.slots import LeasedSlot
+from channel_integrations.integrated_channel.settings.common import ENRICHMENT_TASK
 from channel_integrations.integrated_channel.snowflake_client import (
     LearningTimeKey,
     LearningTimes,
@@ -45,7 +46,7 @@ def enrich_in_slot(hand_over: Callable[[], object]) -> int:
     :param hand_over: called after each batch
     """
     deadline = time.monotonic() + CLAIM_SECONDS
-    passed_on = 0
+    passed_on, first_due = 0, None
     while time.monotonic() < deadline and (slot := LeasedSlot.acquire("enrichment", 1)):
         try:
             while time.monotonic() < deadline and slot.is_held() and (claimed := _claim_together()):
@@ -54,9 +55,10 @@ def enrich_in_slot(hand_over: Callable[[], object]) -> int:
                 time.sleep(_pause_after(len(claimed)))
         finally:
             slot.give_back()
-        if not _first_due(before=timezone.now()):  # Who found the slot taken has left its rows to this one.
+            wake_up.served(ENRICHMENT_TASK)
+        first_due = _first_due()  # Who found the slot taken, or the mark set, has left its rows to this one.
+        if first_due is None or first_due > timezone.now():
             break
-    first_due = _first_due()
     if first_due:
         wake_up.enrichment_later((first_due - timezone.now()).total_seconds())
     return passed_on
@@ -99,11 +101,9 @@ def _claim_together() -> Sequence[WebhookTransmissionQueue]:
     return rows.claim(list(together.values_list("pk", flat=True)[:BATCH]), status, now, early=conf.lookup_wait())
 
 
-def _first_due(before: datetime | None = None) -> datetime | None:
-    """When the next lookup is due; None where there is none, or none by then."""
+def _first_due() -> datetime | None:
+    """When the next lookup is due; None where there is none."""
     rows = WebhookTransmissionQueue.objects.filter(status=WebhookStatus.AWAITING_ENRICHMENT)
-    if before:
-        rows = rows.filter(due_at__lte=before)
     return rows.order_by("due_at").values_list("due_at", flat=True).first()
 
 
