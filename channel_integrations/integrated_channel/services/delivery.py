@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 CLAIM_SECONDS = 25.0
 #: attempts under way at once in one process
 SENDERS = 32
-#: seconds until a round with attempts under way looks for new rows again
+#: seconds until a round with attempts under way, or one that has had some, looks for new rows again
 LOOK_AGAIN_SECONDS = 0.05
 #: seconds given to the attempts that end together with another one
 GATHER_SECONDS = 0.005
@@ -76,17 +76,21 @@ class Round:
 
         :returns: whether there was anything to do
         """
-        moved_any = False
+        moved_any = moved_lately = False
         try:
             endpoint_gate.take_up_parked()
             while time.monotonic() < deadline and slot.is_held():
-                addressed = address_due()
-                started = self._start()
-                moved_any = moved_any or bool(addressed or started)
-                if not (addressed or started or self.under_way):
+                addressed, started = address_due(), self._start()
+                if addressed or started or self.under_way:
+                    moved_any = moved_lately = True
+                    # Each endpoint has now as many as it takes: the next answer makes room, or new rows come in.
+                    self._finish(0 if addressed == ADDRESSED_AT_ONCE else LOOK_AGAIN_SECONDS)
+                elif moved_lately:
+                    # What comes in a stream is served by one round, where a round for each would cost ten times that.
+                    moved_lately = False
+                    time.sleep(LOOK_AGAIN_SECONDS)
+                else:
                     break
-                # Each endpoint has now as many as it takes: the next answer makes room, or new rows come in.
-                self._finish(0 if addressed == ADDRESSED_AT_ONCE else LOOK_AGAIN_SECONDS)
         finally:
             slot.give_back()
         return moved_any
