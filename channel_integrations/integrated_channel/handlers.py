@@ -13,7 +13,7 @@ from django.db import transaction
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.exceptions import MalformedEvent
 from channel_integrations.integrated_channel.passes import CoursePass
-from channel_integrations.integrated_channel.services.outbox import is_too_old, record_passes
+from channel_integrations.integrated_channel.services.outbox import record_pass
 from channel_integrations.integrated_channel.services.retention import scrub_learner
 
 logger = logging.getLogger(__name__)
@@ -23,16 +23,14 @@ def handle_grade_change_for_webhooks(sender, signal, **kwargs) -> None:
     """
     Receive PERSISTENT_GRADE_SUMMARY_CHANGED: one webhook row for each customer that sponsors the pass.
 
-    The event comes with every regrade, so that the common case is "nothing to do": no query for an old pass, two for a
-    pass whose rows are there.
+    The event comes with every regrade, so that the common case is "nothing to do": no query for an old pass, one for a
+    learner whom no customer with an endpoint is linked to, two for a pass whose rows are there.
     """
     started = time.monotonic()
     try:
         wake_up.pay_owed()
         course_pass = _pass_of(kwargs)
-        if course_pass is None or is_too_old(course_pass):
-            return
-        rows = record_passes(course_pass.course_id, [course_pass])
+        rows = record_pass(course_pass) if course_pass else []
         if not rows:
             return
         transaction.on_commit(lambda: wake_up.for_new_rows(rows))

@@ -35,8 +35,9 @@ logger = logging.getLogger(__name__)
 STEP_TIMEOUT = 0.2
 #: seconds without calls after a failed one, and between two tries of somebody who has the patience
 OPEN_SECONDS, TRY_AGAIN_SECONDS = 30.0, 2.0
-#: how long a mark may keep others from calling, should its call be lost
-MARK_SECONDS = 10
+#: How long a mark may keep others from calling, should its call be lost. One that is served for longer costs a call in
+#: so many seconds.
+MARK_SECONDS = 2
 #: a countdown is a hint; one of an hour would be delivered over and over by Redis
 MAX_COUNTDOWN = 60.0
 

@@ -8,7 +8,8 @@ deadlock with, what the LMS does in the same transaction: two plain SELECTs, the
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 from django.db import IntegrityError, OperationalError, connections, router, transaction
 from django.utils import timezone
@@ -16,7 +17,7 @@ from django.utils import timezone
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION, CoursePass
-from channel_integrations.integrated_channel.services.recipients import by_user, find_recipients
+from channel_integrations.integrated_channel.services.recipients import customers_of, find_recipients
 
 logger = logging.getLogger(__name__)
 
@@ -29,24 +30,52 @@ def is_too_old(course_pass: CoursePass) -> bool:
     return course_pass.passed_at < timezone.now() - conf.max_pass_age()
 
 
+def record_pass(course_pass: CoursePass) -> list[WebhookTransmissionQueue]:
+    """
+    Make the rows that a grade event owes, which in most cases are none, or there already.
+
+    One query where no customer is concerned, two where every row is there, six for a new pass (three SELECTs and
+    SAVEPOINT, INSERT, RELEASE).
+
+    :returns: the rows made, as ``record_passes``
+    """
+    if is_too_old(course_pass):
+        return []
+    customers = customers_of(course_pass.user_id)
+    have_row = _customers_with_row(course_pass) if customers else set()
+    if customers <= have_row:
+        return []
+    owed = _owed_for(course_pass.course_id, {course_pass.user_id: course_pass})
+    return insert_missing([row for row in owed if row.enterprise_customer_uuid not in have_row], looked=True)
+
+
 def record_passes(course_id: str, passes: Sequence[CoursePass]) -> list[WebhookTransmissionQueue]:
     """
     Make the rows that these passes of one course run owe and that are not there yet.
 
-    Five queries at most for one pass (two SELECTs, SAVEPOINT, INSERT, RELEASE), one where no customer is concerned.
-
     :returns: the rows made (MySQL tells no primary keys of a bulk insert: use ``webhook_id``)
     """
     recent = {course_pass.user_id: course_pass for course_pass in passes if not is_too_old(course_pass)}
-    if not recent:
-        return []
-    owed: list[WebhookTransmissionQueue] = []
-    for user_id, recipients in by_user(find_recipients(course_id, recent)).items():
-        course_pass = recent[user_id]
-        for recipient in recipients:
-            if not recipient.reason_against(course_pass):
-                owed.append(new_row(course_pass, recipient.enterprise_customer_uuid))
-    return insert_missing(owed)
+    return insert_missing(_owed_for(course_id, recent)) if recent else []
+
+
+def _owed_for(course_id: str, passes: Mapping[int, CoursePass]) -> list[WebhookTransmissionQueue]:
+    return [
+        new_row(passes[recipient.user_id], recipient.enterprise_customer_uuid)
+        for recipient in find_recipients(course_id, passes)
+        if not recipient.reason_against(passes[recipient.user_id])
+    ]
+
+
+def _customers_with_row(course_pass: CoursePass) -> set[UUID]:
+    """The customers for which there is a row of this pass."""
+    rows = _rows().filter(
+        user_id=course_pass.user_id,
+        course_id=course_pass.course_id,
+        occurred_at=course_pass.passed_at,
+        event_type=COURSE_COMPLETION,
+    )
+    return set(rows.values_list("enterprise_customer_uuid", flat=True))
 
 
 def new_row(course_pass: CoursePass, enterprise_customer_uuid, *, backfilled: bool = False) -> WebhookTransmissionQueue:
@@ -76,16 +105,21 @@ def missing(candidates: Sequence[WebhookTransmissionQueue]) -> list[WebhookTrans
     if not candidates:
         return []
     owed = {row.deduplication_key: row for row in candidates}
-    rows = WebhookTransmissionQueue.objects.using(router.db_for_write(WebhookTransmissionQueue))
-    there = set(rows.filter(deduplication_key__in=list(owed)).values_list("deduplication_key", flat=True))
+    there = set(_rows().filter(deduplication_key__in=list(owed)).values_list("deduplication_key", flat=True))
     return [row for key, row in owed.items() if key not in there]
 
 
-def insert_missing(candidates: Sequence[WebhookTransmissionQueue]) -> list[WebhookTransmissionQueue]:
-    """Insert what is not there, and return it; somebody else's insert of the same row is as good as ours."""
+def insert_missing(
+    candidates: Sequence[WebhookTransmissionQueue], *, looked: bool = False
+) -> list[WebhookTransmissionQueue]:
+    """
+    Insert what is not there, and return it; somebody else's insert of the same row is as good as ours.
+
+    :param looked: the caller has just seen that none of them is there
+    """
     alias = router.db_for_write(WebhookTransmissionQueue)
     for attempt in range(1, INSERT_TRIES + 1):
-        new = missing(candidates)
+        new = list(candidates) if looked and attempt == 1 else missing(candidates)
         if not new:
             return []
         try:
@@ -102,3 +136,8 @@ def insert_missing(candidates: Sequence[WebhookTransmissionQueue]) -> list[Webho
                 raise
             time.sleep(0.05 * attempt)
     return []
+
+
+def _rows():
+    """As the database that is written to has them: a replica may lag behind."""
+    return WebhookTransmissionQueue.objects.using(router.db_for_write(WebhookTransmissionQueue))

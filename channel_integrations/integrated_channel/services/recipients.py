@@ -49,6 +49,16 @@ class Recipient:
         return ""
 
 
+def customers_of(user_id: int) -> set[UUID]:
+    """
+    The linked customers of a learner that have an endpoint: the question that regrades are answered with.
+
+    It costs a third of ``find_recipients``, and for most learners of an LMS it ends there.
+    """
+    links = EnterpriseCustomerUser.objects.filter(user_id=user_id, enterprise_customer__webhook_endpoints__active=True)
+    return set(links.values_list("enterprise_customer_id", flat=True))
+
+
 def find_recipients(
     course_id: str, user_ids: Iterable[int], endpoint_states: Sequence[bool] = (True,)
 ) -> list[Recipient]:
@@ -116,14 +126,6 @@ def _note_consent(course_id: str, recipients: Sequence[Recipient]) -> None:
     }
     for recipient in recipients:
         recipient.has_consent = (recipient.enterprise_customer_uuid, recipient.user_id) in granted
-
-
-def by_user(recipients: Iterable[Recipient]) -> dict[int, list[Recipient]]:
-    """The recipients of each learner."""
-    grouped: dict[int, list[Recipient]] = defaultdict(list)
-    for recipient in recipients:
-        grouped[recipient.user_id].append(recipient)
-    return grouped
 
 
 class Owed(NamedTuple):

@@ -15,6 +15,7 @@ from openedx_events.learning.signals import PERSISTENT_GRADE_SUMMARY_CHANGED
 
 from channel_integrations.integrated_channel.handlers import handle_grade_change_for_webhooks
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.services.retention import scrub_learner
 from tests.factories import COURSE, give_consent, grade_event, make_customer, make_endpoint, make_learner
 
 pytestmark = pytest.mark.django_db
@@ -94,21 +95,51 @@ def test_a_pass_too_old_asks_the_database_nothing(django_assert_num_queries):
     assert rows() == []
 
 
-def test_five_queries_for_a_new_pass_and_two_for_a_repeated_one(django_assert_num_queries):
+def test_six_queries_for_a_new_pass_and_two_for_a_repeated_one(django_assert_num_queries):
     _, learner = sponsored_learner()
     passed_at = timezone.now()
     with transaction.atomic():
-        with django_assert_num_queries(5):
+        with django_assert_num_queries(6):
             grade_event(learner, passed_at=passed_at)
         with django_assert_num_queries(2):
             grade_event(learner, passed_at=passed_at)
+
+
+def test_one_query_for_a_learner_whom_nobody_sponsors(django_assert_num_queries):
+    sponsored_learner()
+    learner = make_learner()
+    with transaction.atomic(), django_assert_num_queries(1):
+        grade_event(learner)
+
+
+def test_a_second_link_that_sponsors_nothing_does_not_make_regrades_write(django_assert_num_queries):
+    """Its customer has no row, and never will; the other one's row is not inserted again."""
+    _, learner = sponsored_learner()
+    other = make_customer("Other")
+    make_endpoint(other, "https://other.example.com/hook")
+    make_learner(other, user=learner, sponsored=False)
+    passed_at = timezone.now()
+    grade_event(learner, passed_at=passed_at)
+    with transaction.atomic(), django_assert_num_queries(3):
+        grade_event(learner, passed_at=passed_at)
+    assert len(rows()) == 1
+
+
+def test_a_retired_learners_pass_is_not_made_again(django_assert_num_queries):
+    """The row has no user id any more; its key is what keeps the pass from going out twice."""
+    _, learner = sponsored_learner()
+    passed_at = timezone.now()
+    grade_event(learner, passed_at=passed_at)
+    scrub_learner(learner.pk)
+    grade_event(learner, passed_at=passed_at)
+    assert len(rows()) == 1
 
 
 def test_two_sponsors_are_one_insert(django_assert_num_queries):
     _, learner = sponsored_learner()
     second = make_customer("Second")
     sponsored_learner(customer=second, user=learner)
-    with transaction.atomic(), django_assert_num_queries(5):
+    with transaction.atomic(), django_assert_num_queries(6):
         grade_event(learner)
     assert len(rows()) == 2
 
