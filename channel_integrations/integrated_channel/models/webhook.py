@@ -149,10 +149,21 @@ class WebhookTransmissionQueue(models.Model):
             due_at=timezone.now(),
         )
 
+    def forget_learning_time(self, outcome: str) -> None:
+        """Let a row that is held go out without the seconds that it has; written with its next change."""
+        if self.learning_time is not None:
+            self.learning_time, self.learning_time_status = None, outcome
+
     def mark_addressed(self, endpoint_id: int, region: str, body: str) -> bool:
         """Keep what every attempt will send, and where; from now on it waits for its endpoint."""
         return self._release(
-            status=WebhookStatus.PENDING, endpoint_id=endpoint_id, region=region, body=body, due_at=timezone.now()
+            status=WebhookStatus.PENDING,
+            endpoint_id=endpoint_id,
+            region=region,
+            body=body,
+            learning_time=self.learning_time,
+            learning_time_status=self.learning_time_status,
+            due_at=timezone.now(),
         )
 
     def mark_delivered(self) -> bool:

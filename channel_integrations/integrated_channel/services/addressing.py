@@ -5,7 +5,6 @@ import logging
 
 from django.utils import timezone
 
-from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.exceptions import NoWebhookConfigured, WebhookNotOwed
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -14,6 +13,7 @@ from channel_integrations.integrated_channel.models import (
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
 from channel_integrations.integrated_channel.payloads import completion_payload, to_body
+from channel_integrations.integrated_channel.services import rollout
 from channel_integrations.integrated_channel.services.recipients import Owed, require_owed
 from channel_integrations.integrated_channel.services.webhook_routing import route_webhook_by_region
 
@@ -51,8 +51,10 @@ def _address(webhook: WebhookTransmissionQueue) -> None:
         elif not endpoint.active:
             webhook.mark_parked(endpoint.pk)
         else:
-            learning_time = webhook.learning_time if conf.enrichment_enabled() else None
-            body = to_body(completion_payload(webhook, owed.customer, owed.learner, learning_time))
+            reason = rollout.current().reason_against(owed.customer.pk, owed.learner.pk, [endpoint.learning_time])
+            if reason:
+                webhook.forget_learning_time(reason)
+            body = to_body(completion_payload(webhook, owed.customer, owed.learner, webhook.learning_time))
             webhook.mark_addressed(endpoint.pk, endpoint.region, body)
 
 

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.exceptions import LearningTimeUnavailable, WebhookNotOwed
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.services import rollout
 from channel_integrations.integrated_channel.services.recipients import require_owed
 from channel_integrations.integrated_channel.snowflake_client import SnowflakeLearningTimeClient
 
@@ -33,31 +33,33 @@ def enrich(webhook_id: UUID) -> bool:
         return False
     (webhook,) = claimed
     try:
-        require_owed(webhook)
+        owed = require_owed(webhook)
     except WebhookNotOwed as err:
         webhook.mark_cancelled(str(err))
         return False
-    if not conf.enrichment_enabled():
-        return webhook.mark_enriched(None, "flag_off")
+    reason = rollout.current().reason_against(owed.customer.pk, owed.learner.pk, owed.recipient.switches)
+    if reason:
+        return webhook.mark_enriched(None, reason)
     return webhook.mark_enriched(*_look_up(webhook))
 
 
 def release_overdue() -> int:
     """
-    Pass on without learning time what has waited too long, and everything once the flag is off; returns how many.
+    Pass on without learning time what has waited too long, and everything once the flag is off or the rollout paused;
+    returns how many.
 
     A row that a worker is looking up right now is leased, hence not due, and is left to that worker.
     """
     now = timezone.now()
     overdue = WebhookTransmissionQueue.objects.due(WebhookStatus.AWAITING_ENRICHMENT, now)
-    outcome = "flag_off"
-    if conf.enrichment_enabled():
-        overdue, outcome = overdue.filter(enrich_by__lte=now), "overdue"
+    off = rollout.latest().off
+    if not off:
+        overdue = overdue.filter(enrich_by__lte=now)
     return WebhookTransmissionQueue.objects.move(
         list(overdue.values_list("pk", flat=True)[:BATCH]),
         WebhookStatus.AWAITING_ENRICHMENT,
         WebhookStatus.RECORDED,
-        learning_time_status=outcome,
+        learning_time_status=off or "overdue",
         due_at=now,
     )
 
