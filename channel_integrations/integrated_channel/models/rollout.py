@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Who decided what about the rollout of learning time, and when."""
 
+from contextlib import suppress
+
 from django.core.validators import MaxValueValidator
 from django.db import IntegrityError, models, router, transaction
 from django.utils import timezone
@@ -66,16 +68,17 @@ class WebhookRollout(models.Model):
         Whoever raises the percentage at the moment in which somebody else pauses does not undo the pause: the second of
         two decisions is made upon the first.
         """
-        for attempt in range(1, DECIDE_TRIES + 1):
-            before = cls.newest()
-            decision = cls(
-                **{"percentage": before.percentage, "paused": before.paused, **changes}, number=before.number + 1
-            )
-            try:
-                with transaction.atomic(using=router.db_for_write(cls)):
-                    decision.save(force_insert=True)
-                return decision
-            except IntegrityError:
-                if attempt == DECIDE_TRIES:
-                    raise
-        raise AssertionError("unreachable")
+        for _try in range(DECIDE_TRIES - 1):
+            with suppress(IntegrityError):
+                return cls._follow_newest(changes)
+        return cls._follow_newest(changes)
+
+    @classmethod
+    def _follow_newest(cls, changes: dict) -> "WebhookRollout":
+        """:raises IntegrityError: somebody else's decision has taken the number"""
+        before = cls.newest()
+        state = {"percentage": before.percentage, "paused": before.paused, **changes}
+        decision = cls(number=before.number + 1, **state)
+        with transaction.atomic(using=router.db_for_write(cls)):
+            decision.save(force_insert=True)
+        return decision

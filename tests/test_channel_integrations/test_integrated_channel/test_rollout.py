@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
-from django.db import connection, connections, transaction
+from django.db import IntegrityError, connection, connections, transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.models import (
@@ -149,6 +149,13 @@ def test_what_holds_already_is_no_decision():
     rollout.decide(percentage=0)
     assert rollout.decide(percentage=0) is None
     assert WebhookRollout.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_a_decision_that_the_table_refuses_is_no_decision():
+    with pytest.raises(IntegrityError):
+        WebhookRollout.decide(percentage=None)
+    assert rollout.decide(percentage=5).number == 1
 
 
 @pytest.mark.django_db
