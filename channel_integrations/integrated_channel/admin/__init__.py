@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Django admin: endpoints, and webhooks to look at. Bodies are personal data and are not shown; secrets are, once."""
+"""
+Django admin: endpoints, webhooks to look at, and the rollout of learning time.
+
+Bodies are personal data and are not shown; secrets are, once.
+"""
 
 from django.contrib import admin
 
 from channel_integrations.integrated_channel.admin.endpoint import EndpointAdmin
+from channel_integrations.integrated_channel.admin.rollout import RolloutAdmin
 from channel_integrations.integrated_channel.admin.webhook import WebhookAdmin
-from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.models import (
+    EnterpriseWebhookConfiguration,
+    WebhookRollout,
+    WebhookTransmissionQueue,
+)
 
 admin.site.register(EnterpriseWebhookConfiguration, EndpointAdmin)
 admin.site.register(WebhookTransmissionQueue, WebhookAdmin)
+admin.site.register(WebhookRollout, RolloutAdmin)

@@ -24,12 +24,14 @@ from channel_integrations.integrated_channel.admin.moments import NONE, unbroken
 from channel_integrations.integrated_channel.exceptions import SecretUnreadable
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
+    LearningTime,
     WebhookEndpointHealth,
     WebhookSigningSecret,
     WebhookStatus,
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.signing_secret import ROTATION_OVERLAP
+from channel_integrations.integrated_channel.services import rollout
 from channel_integrations.integrated_channel.services.endpoint_gate import has_health
 from channel_integrations.integrated_channel.services.retry import Outcome, classify
 from channel_integrations.integrated_channel.services.test_event import send_test_event
@@ -127,7 +129,7 @@ class EndpointAdmin(admin.ModelAdmin):
 
     list_display = ("customer", "region", "host", "state", "last_success", "last_failure")
     list_display_links = ("customer", "region")
-    list_filter = (StateFilter, "region")
+    list_filter = (StateFilter, "region", "learning_time")
     list_select_related = ("enterprise_customer", "health")
     search_fields = ("enterprise_customer__name", "=enterprise_customer__uuid", "webhook_url")
     search_help_text = _("Part of the customer's name or of the URL, or the customer's UUID.")
@@ -176,7 +178,7 @@ class EndpointAdmin(admin.ModelAdmin):
         (
             _("What is sent"),
             {
-                "fields": ("send_from", "all_completions"),
+                "fields": ("send_from", "all_completions", "learning_time"),
                 "description": _("Older completions are sent by the command backfill_webhooks alone."),
             },
         ),
@@ -255,6 +257,8 @@ class EndpointAdmin(admin.ModelAdmin):
     def save_model(self, request, obj, form, change):
         """Switched on by hand is switched on altogether, whatever the sender thought of the endpoint before."""
         super().save_model(request, obj, form, change)
+        if obj.learning_time != (form.initial.get("learning_time") or LearningTime.ROLLOUT):
+            rollout.record_switch(obj, by=request.user.pk)
         if change and obj.active and "active" in form.changed_data:
             WebhookEndpointHealth.enable(obj.pk)
             self._send_parked(request, obj)

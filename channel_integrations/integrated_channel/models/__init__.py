@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """
-The tables: endpoints with their health and secrets, webhooks with their attempts, statements to Snowflake, and leases.
+The tables: endpoints with their health and secrets, webhooks with their attempts, statements to Snowflake, leases, and
+the decisions of the rollout.
 
 No table here has a database foreign key. An insert with one waits behind any transaction that has updated the parent
 (user, customer, endpoint) and makes such transactions deadlock, and a left-over constraint of an uninstalled app keeps
@@ -8,9 +9,14 @@ customers from being deleted.
 """
 
 from channel_integrations.integrated_channel.models.attempt import WebhookDeliveryAttempt
-from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration, Region
+from channel_integrations.integrated_channel.models.endpoint import (
+    EnterpriseWebhookConfiguration,
+    LearningTime,
+    Region,
+)
 from channel_integrations.integrated_channel.models.health import WebhookEndpointHealth
 from channel_integrations.integrated_channel.models.lease import WebhookLease
+from channel_integrations.integrated_channel.models.rollout import WebhookRollout
 from channel_integrations.integrated_channel.models.signing_secret import WebhookSigningSecret
 from channel_integrations.integrated_channel.models.statement import WebhookLookupStatement
 from channel_integrations.integrated_channel.models.webhook import (
@@ -24,11 +30,13 @@ __all__ = [
     "FINISHED",
     "UNFINISHED",
     "EnterpriseWebhookConfiguration",
+    "LearningTime",
     "Region",
     "WebhookDeliveryAttempt",
     "WebhookEndpointHealth",
     "WebhookLease",
     "WebhookLookupStatement",
+    "WebhookRollout",
     "WebhookSigningSecret",
     "WebhookStatus",
     "WebhookTransmissionQueue",

@@ -26,6 +26,14 @@ class Region(models.TextChoices):
     OTHER = "OTHER", _("Other")
 
 
+class LearningTime(models.TextChoices):
+    """An endpoint's own switch; the flag and the kill switch beat it."""
+
+    ROLLOUT = "rollout", _("as the site's rollout says")
+    ALWAYS = "always", _("always: for every learner, whatever the percentage")
+    NEVER = "never", _("never")
+
+
 class EnterpriseWebhookConfiguration(models.Model):
     """
     One endpoint: where a customer takes the webhooks about its learners of one region.
@@ -84,6 +92,17 @@ class EnterpriseWebhookConfiguration(models.Model):
     all_completions = models.BooleanField(
         default=False,
         help_text=_("Every completion of the customer's linked learners, not only of the courses it sponsors."),
+    )
+    # Nullable for the previous release's code, which inserts endpoints without it while both run; NULL is "rollout".
+    learning_time = models.CharField(  # noqa: DJ001  (as above)
+        max_length=10,
+        choices=LearningTime.choices,
+        default=LearningTime.ROLLOUT,
+        null=True,
+        help_text=_(
+            "Whether completions carry how long the learner spent learning. “Always” lets a pilot customer go first. "
+            "Nothing carries it while the site's flag is off or the rollout is paused."
+        ),
     )
     created = models.DateTimeField(auto_now_add=True)
     modified = models.DateTimeField(auto_now=True)

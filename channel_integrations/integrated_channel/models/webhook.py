@@ -100,12 +100,14 @@ class WebhookQuerySet(models.QuerySet):
         """
         Keep what every attempt will send, and where; from now on these rows of one claim wait for their endpoint.
 
-        Their ``endpoint_id``, ``region`` and ``body`` have been set. What has lost its lease is not written.
+        Their ``endpoint_id``, ``region`` and ``body`` have been set, and ``learning_time`` may have been taken away.
+        What has lost its lease is not written.
         """
         now = timezone.now()
         for webhook in webhooks:
             webhook.status = WebhookStatus.PENDING
-        return self._write_back(webhooks, ["endpoint_id", "region", "body"], status=WebhookStatus.PENDING, due_at=now)
+        own = ["endpoint_id", "region", "body", "learning_time", "learning_time_status"]
+        return self._write_back(webhooks, own, status=WebhookStatus.PENDING, due_at=now)
 
     def mark_delivered(self, webhooks: "Sequence[WebhookTransmissionQueue]") -> set[int]:
         """Their endpoints have taken them; returns the primary keys of those whose lease had not been lost."""
@@ -216,6 +218,11 @@ class WebhookTransmissionQueue(models.Model):
         if self.enrich_by:
             self.enrich_by += moment - self.due_at
         self.due_at = moment
+
+    def forget_learning_time(self, outcome: str) -> None:
+        """Let a row that is held go out without the seconds that it has; written with its next change."""
+        if self.learning_time is not None:
+            self.learning_time, self.learning_time_status = None, outcome
 
     def mark_to_be_retried(self, delay: timedelta, reason: str) -> bool:
         """An attempt failed in a way that may pass."""

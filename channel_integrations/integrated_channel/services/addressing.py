@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.exceptions import NoWebhookConfigured, WebhookNotOwed
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -16,6 +15,7 @@ from channel_integrations.integrated_channel.models import (
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
 from channel_integrations.integrated_channel.payloads import completion_payload, to_body
+from channel_integrations.integrated_channel.services import rollout
 from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
 from channel_integrations.integrated_channel.services.region_service import Region, regions_of
 from channel_integrations.integrated_channel.services.webhook_routing import endpoint_for
@@ -90,9 +90,11 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
     if not endpoint.active:
         webhook.mark_parked(endpoint.pk)
         return False
-    learning_time = webhook.learning_time if conf.enrichment_enabled() else None
+    reason = rollout.current().reason_against(owed.customer.pk, owed.learner.pk, [endpoint.learning_time])
+    if reason:
+        webhook.forget_learning_time(reason)
     webhook.region = endpoint.region
-    webhook.body = to_body(completion_payload(webhook, owed.customer, owed.learner, learning_time))
+    webhook.body = to_body(completion_payload(webhook, owed.customer, owed.learner, webhook.learning_time))
     return True
 
 

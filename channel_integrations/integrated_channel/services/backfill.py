@@ -46,7 +46,7 @@ def _owed(
     links = EnterpriseCustomerUser.objects.filter(enterprise_customer_id=endpoint.enterprise_customer_id)
     for course_id, passes in passes_since(since, links):
         rows = [
-            new_row(course_pass, endpoint.enterprise_customer_id, backfilled=True)
+            new_row(course_pass, endpoint.enterprise_customer_id, [endpoint.learning_time], backfilled=True)
             for course_pass in _passes_for(endpoint, course_id, passes)
         ]
         for row in missing(rows):

@@ -20,6 +20,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.webhook import EnrichmentOutcome
+from channel_integrations.integrated_channel.services import rollout
 from channel_integrations.integrated_channel.services.slots import LeasedSlot
 from channel_integrations.integrated_channel.settings.common import ENRICHMENT_TASK
 from channel_integrations.integrated_channel.snowflake_client import (
@@ -75,19 +76,21 @@ def _pause_after(batch: int) -> float:
 
 def release_overdue() -> int:
     """
-    Pass on without learning time what has waited too long, and everything once the flag is off; returns how many.
+    Pass on without learning time what has waited too long, and everything once the flag is off or the rollout paused.
+
+    Returns how many.
 
     A row that a worker is looking up right now is leased, hence not due, and is left to that worker.
     """
-    now, outcome = timezone.now(), "flag_off"
+    now, off = timezone.now(), rollout.latest().off
     rows = WebhookTransmissionQueue.objects.due(WebhookStatus.AWAITING_ENRICHMENT, now, early=conf.lookup_wait())
-    if conf.enrichment_enabled():
-        rows, outcome = rows.filter(enrich_by__lte=now), "overdue"
+    if not off:
+        rows = rows.filter(enrich_by__lte=now)
     return WebhookTransmissionQueue.objects.move(
         list(rows.values_list("pk", flat=True)[:BATCH]),
         WebhookStatus.AWAITING_ENRICHMENT,
         WebhookStatus.RECORDED,
-        learning_time_status=outcome,
+        learning_time_status=off or "overdue",
         due_at=now,
     )
 
@@ -95,7 +98,7 @@ def release_overdue() -> int:
 def _claim_together() -> Sequence[WebhookTransmissionQueue]:
     """What is due, and with it what only waits for company; nothing while nothing is due."""
     now, status, rows = timezone.now(), WebhookStatus.AWAITING_ENRICHMENT, WebhookTransmissionQueue.objects
-    if conf.enrichment_enabled() and not rows.due(status, now).exists():
+    if not rollout.current().off and not rows.due(status, now).exists():
         return []
     together = rows.due(status, now, early=conf.lookup_wait())
     return rows.claim(list(together.values_list("pk", flat=True)[:BATCH]), status, now, early=conf.lookup_wait())
@@ -110,10 +113,9 @@ def _first_due() -> datetime | None:
 def _enrich(webhooks: Sequence[WebhookTransmissionQueue]) -> int:
     """Look these up and pass them on to delivery; returns how many were still ours."""
     started = time.monotonic()
-    if not conf.enrichment_enabled():
-        outcomes: dict[int, EnrichmentOutcome] = {
-            webhook.pk: EnrichmentOutcome(None, "flag_off") for webhook in webhooks
-        }
+    off = rollout.current().off
+    if off:
+        outcomes = {webhook.pk: EnrichmentOutcome(None, off) for webhook in webhooks}
         return WebhookTransmissionQueue.objects.mark_enriched(webhooks, outcomes)
     times = SnowflakeLearningTimeClient().get_learning_times(map(_key_of, webhooks))
     outcomes = {webhook.pk: _outcome(times, _key_of(webhook)) for webhook in webhooks}

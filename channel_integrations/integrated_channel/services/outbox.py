@@ -8,7 +8,7 @@ deadlock with, what the LMS does in the same transaction: two plain SELECTs, the
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from django.db import IntegrityError, OperationalError, connections, router, transaction
@@ -17,6 +17,7 @@ from django.utils import timezone
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION, CoursePass
+from channel_integrations.integrated_channel.services import rollout
 from channel_integrations.integrated_channel.services.recipients import customers_of, find_recipients
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def record_pass(course_pass: CoursePass) -> list[WebhookTransmissionQueue]:
     Make the rows that a grade event owes, which in most cases are none, or there already.
 
     One query where no customer is concerned, two where every row is there, six for a new pass (three SELECTs and
-    SAVEPOINT, INSERT, RELEASE).
+    SAVEPOINT, INSERT, RELEASE). With the flag on, once in five seconds one more: what holds of the rollout.
 
     :returns: the rows made, as ``record_passes``
     """
@@ -61,7 +62,7 @@ def record_passes(course_id: str, passes: Sequence[CoursePass]) -> list[WebhookT
 
 def _owed_for(course_id: str, passes: Mapping[int, CoursePass]) -> list[WebhookTransmissionQueue]:
     return [
-        new_row(passes[recipient.user_id], recipient.enterprise_customer_uuid)
+        new_row(passes[recipient.user_id], recipient.enterprise_customer_uuid, recipient.switches)
         for recipient in find_recipients(course_id, passes)
         if not recipient.reason_against(passes[recipient.user_id])
     ]
@@ -78,10 +79,16 @@ def _customers_with_row(course_pass: CoursePass) -> set[UUID]:
     return set(rows.values_list("enterprise_customer_uuid", flat=True))
 
 
-def new_row(course_pass: CoursePass, enterprise_customer_uuid, *, backfilled: bool = False) -> WebhookTransmissionQueue:
-    """A row that is not yet in the database, due now."""
+def new_row(
+    course_pass: CoursePass,
+    enterprise_customer_uuid: UUID,
+    switches: Collection[str | None],
+    *,
+    backfilled: bool = False,
+) -> WebhookTransmissionQueue:
+    """A row that is not yet in the database, due now; ``switches`` are those of the endpoints that may get it."""
     now = timezone.now()
-    enrich = conf.enrichment_enabled()
+    plain = rollout.current().reason_against(enterprise_customer_uuid, course_pass.user_id, switches)
     return WebhookTransmissionQueue(
         deduplication_key=course_pass.deduplication_key(enterprise_customer_uuid),
         event_type=COURSE_COMPLETION,
@@ -91,11 +98,11 @@ def new_row(course_pass: CoursePass, enterprise_customer_uuid, *, backfilled: bo
         occurred_at=course_pass.passed_at,
         percent_grade=course_pass.percent_grade,
         letter_grade=course_pass.letter_grade,
-        status=WebhookStatus.AWAITING_ENRICHMENT if enrich else WebhookStatus.RECORDED,
-        learning_time_status="" if enrich else "flag_off",
-        enrich_by=now + conf.lookup_wait() + conf.enrichment_wait() if enrich else None,
+        status=WebhookStatus.RECORDED if plain else WebhookStatus.AWAITING_ENRICHMENT,
+        learning_time_status=plain,
+        enrich_by=None if plain else now + conf.lookup_wait() + conf.enrichment_wait(),
         created=now,
-        due_at=now + conf.lookup_wait() if enrich else now,
+        due_at=now if plain else now + conf.lookup_wait(),
         backfilled=backfilled,
     )
 

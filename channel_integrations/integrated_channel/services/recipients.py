@@ -22,6 +22,14 @@ from channel_integrations.integrated_channel.exceptions import WebhookNotOwed
 from channel_integrations.integrated_channel.passes import CoursePass
 
 
+class Wants(NamedTuple):
+    """What one endpoint wants."""
+
+    send_from: datetime
+    all_completions: bool
+    learning_time: str | None
+
+
 @dataclass
 class Recipient:
     """One customer that a learner is linked to, with what decides whether it gets the learner's completion."""
@@ -32,8 +40,8 @@ class Recipient:
     is_sponsor: bool
     requires_consent: bool
     has_consent: bool = False
-    #: (send_from, all_completions) of each endpoint asked for
-    endpoints: set[tuple[datetime, bool]] = field(default_factory=set)
+    #: of each endpoint asked for
+    endpoints: set[Wants] = field(default_factory=set)
 
     def reason_against(self, course_pass: CoursePass, *, backfilled: bool = False) -> str:
         """Why this customer gets no webhook for this pass; empty where it gets one. A backfill ignores send_from."""
@@ -41,12 +49,17 @@ class Recipient:
             return "no data-sharing consent"
         if course_pass.passed_at < self.linked_at:
             return "passed before the learner was linked"
-        wanting = [since for since, wants_all in self.endpoints if self.is_sponsor or wants_all]
+        wanting = [endpoint.send_from for endpoint in self.endpoints if self.is_sponsor or endpoint.all_completions]
         if not wanting:
             return "the customer does not sponsor this course run"
         if course_pass.passed_at < min(wanting) and not backfilled:
             return "passed before the endpoint's send_from"
         return ""
+
+    @property
+    def switches(self) -> set[str | None]:
+        """Their switches for learning time; which endpoint gets the webhook is decided when it is addressed."""
+        return {endpoint.learning_time for endpoint in self.endpoints}
 
 
 def customers_of(user_id: int) -> set[UUID]:
@@ -90,10 +103,11 @@ def find_recipients(
             "enterprise_customer__enforce_data_sharing_consent",
             "enterprise_customer__webhook_endpoints__send_from",
             "enterprise_customer__webhook_endpoints__all_completions",
+            "enterprise_customer__webhook_endpoints__learning_time",
         )
     )
     recipients: dict[int, Recipient] = {}
-    for link, customer, user_id, linked_at, enrolment, asks, enforcement, send_from, wants_all in rows:
+    for link, customer, user_id, linked_at, enrolment, asks, enforcement, *wants in rows:
         recipient = recipients.setdefault(
             link,
             Recipient(
@@ -104,7 +118,7 @@ def find_recipients(
                 requires_consent=asks and enforcement != EnterpriseCustomer.EXTERNALLY_MANAGED,
             ),
         )
-        recipient.endpoints.add((send_from, wants_all))
+        recipient.endpoints.add(Wants(*wants))
     _note_consent(course_id, [recipient for recipient in recipients.values() if recipient.requires_consent])
     return list(recipients.values())
 
