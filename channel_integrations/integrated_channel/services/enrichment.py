@@ -10,11 +10,13 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from uuid import UUID
 
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf, wake_up
 from channel_integrations.integrated_channel.models import (
+    EnterpriseWebhookConfiguration,
     WebhookLookupStatement,
     WebhookStatus,
     WebhookTransmissionQueue,
@@ -113,16 +115,33 @@ def _first_due() -> datetime | None:
 def _enrich(webhooks: Sequence[WebhookTransmissionQueue]) -> int:
     """Look these up and pass them on to delivery; returns how many were still ours."""
     started = time.monotonic()
-    off = rollout.current().off
-    if off:
-        outcomes = {webhook.pk: EnrichmentOutcome(None, off) for webhook in webhooks}
-        return WebhookTransmissionQueue.objects.mark_enriched(webhooks, outcomes)
-    times = SnowflakeLearningTimeClient().get_learning_times(map(_key_of, webhooks))
-    outcomes = {webhook.pk: _outcome(times, _key_of(webhook)) for webhook in webhooks}
+    plain = _reasons_against(webhooks)
+    wanted = [webhook for webhook in webhooks if not plain[webhook.pk]]
+    times = SnowflakeLearningTimeClient().get_learning_times(map(_key_of, wanted))
+    outcomes = {webhook.pk: EnrichmentOutcome(None, plain[webhook.pk]) for webhook in webhooks}
+    outcomes.update({webhook.pk: _outcome(times, _key_of(webhook)) for webhook in wanted})
     passed_on = WebhookTransmissionQueue.objects.mark_enriched(webhooks, outcomes)
     WebhookLookupStatement.record(times.statements)
-    _log(webhooks, times, round((time.monotonic() - started) * 1000, 1))
+    _log(wanted, times, round((time.monotonic() - started) * 1000, 1))
     return passed_on
+
+
+def _reasons_against(webhooks: Sequence[WebhookTransmissionQueue]) -> dict[int, str]:
+    """By primary key, why a row is not looked up after all: much may have been decided since it was made."""
+    holds = rollout.current()
+    if holds.off:
+        return dict.fromkeys((webhook.pk for webhook in webhooks), holds.off)
+    customers = {webhook.enterprise_customer_uuid for webhook in webhooks}
+    switches: dict[UUID, set[str | None]] = {customer: set() for customer in customers}
+    endpoints = EnterpriseWebhookConfiguration.objects.filter(enterprise_customer__in=customers, active=True)
+    for customer, switch in endpoints.values_list("enterprise_customer_id", "learning_time"):
+        switches[customer].add(switch)
+    return {
+        webhook.pk: holds.reason_against(
+            webhook.enterprise_customer_uuid, webhook.user_id, switches[webhook.enterprise_customer_uuid]
+        )
+        for webhook in webhooks
+    }
 
 
 def _key_of(webhook: WebhookTransmissionQueue) -> LearningTimeKey:
