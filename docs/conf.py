@@ -5,5 +5,5 @@ project = "channel-integrations"
 extensions = ["myst_parser"]
 html_theme = "furo"
 exclude_patterns = ["_build"]
+nitpicky = True
 myst_heading_anchors = 3
-suppress_warnings = ["myst.xref_missing"]

@@ -256,7 +256,7 @@ def test_the_diagram_shows_every_transition_there_is_and_no_other(receiver, sett
 
 
 def writers():
-    """The functions of the package that write a webhook's status, with the states that they name, as the source says it."""
+    """The functions of the package that write a webhook's status, with the states that they name."""
     found = defaultdict(set)
     for path in sorted((PACKAGE / "integrated_channel").rglob("*.py")):
         if "migrations" in path.parts:

@@ -2,8 +2,8 @@
 """
 The reference pages, made from the code; ``make references`` writes them.
 
-They are checked in, and a test fails when they are stale. So a changed default shows in the diff of the change, the pages
-can be read where nothing is built, and Sphinx needs no LMS. Django must be set up before ``pages`` is called.
+They are checked in, and a test fails when they are stale: a changed default shows in the diff of the change, the
+pages can be read where nothing is built, and Sphinx needs no LMS. Django must be set up before ``pages`` is called.
 """
 
 import re

@@ -10,11 +10,12 @@ from django.test import override_settings
 
 from channel_integrations.integrated_channel import checks
 from channel_integrations.integrated_channel.settings.common import DEFAULTS
+
 INTRODUCTION = """\
 # System checks
 
-For operators. `./manage.py lms check` prints them, and so do commands of Django's such as `migrate`. All are errors: exit status 1.
-None of them stops the sending: until you have mended it, what the hint says holds.
+For operators. `./manage.py lms check` prints them, and so do commands of Django's such as `migrate`. All are errors:
+exit status 1. None of them stops the sending: until you have mended it, what the hint says holds.
 
 """
 TITLES = {

@@ -15,13 +15,14 @@ WITHOUT_ERROR = {
     "found": "the webhook carries the number",
     "no_row": "the rollup has no row for this learner, course run and customer, or its sum is NULL",
     "flag_off": "learning time was switched off when the webhook was made, or while it waited",
-    "overdue": "it waited for longer than `CHANNEL_WEBHOOKS_ENRICHMENT_WAIT_SECONDS`: is there a worker on the queue?",
+    "overdue": "it waited for longer than `CHANNEL_WEBHOOKS_ENRICHMENT_WAIT_SECONDS`",
 }
 #: what to do about each error of a lookup; the meaning is the error's own docstring
 LOOKUPS = {
     "error": "look at the log line above it",
     "not_configured": "`./manage.py lms check`; is `snowflake-connector-python` installed?",
-    "unreachable": "network, sign-in, or a warehouse that wakes slower than `CHANNEL_WEBHOOKS_SNOWFLAKE_QUERY_TIMEOUT_SECONDS`",
+    "unreachable": "network, sign-in, or a warehouse that takes longer to wake than "
+    "`CHANNEL_WEBHOOKS_SNOWFLAKE_QUERY_TIMEOUT_SECONDS`",
     "query_failed": "`CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE`, its columns, and the role's right to SELECT",
     "invalid_value": "ask the owner of the rollup",
 }
@@ -42,8 +43,8 @@ CANCELLED = {
 INTRODUCTION = """\
 # Codes and reasons
 
-For operators. What the columns `status`, `reason` and `learning_time_status` of a webhook and `error_code` of an attempt say, in the
-admin, in the database and in the log. `status` has [a page of its own](states.md).
+For operators. What the columns `status`, `reason` and `learning_time_status` of a webhook and `error_code` of an
+attempt say, in the admin, in the database and in the log. `status` has [a page of its own](states.md).
 
 """
 
@@ -56,8 +57,8 @@ def page() -> str:
 def _attempts() -> str:
     rows = [(f"`{code}`", str(meaning)) for code, meaning in ERRORS.items()]
     return (
-        "## `error_code`: an attempt without an answer\n\nAnother attempt follows on the schedule, and the error counts "
-        f"towards the endpoint's breaker.\n\n{table(('code', 'what it means'), rows)}"
+        "## `error_code`: an attempt without an answer\n\nAnother attempt follows on the schedule, and the error "
+        f"counts towards the endpoint's breaker.\n\n{table(('code', 'what it means'), rows)}"
     )
 
 
@@ -71,13 +72,14 @@ def _answers() -> str:
     ranges: dict[Outcome, list[str]] = {outcome: [] for outcome in Outcome}
     for outcome, group in groupby(range(200, 600), classify):
         statuses = list(group)
-        ranges[outcome].append(str(statuses[0]) if len(statuses) == 1 else f"{statuses[0]}–{statuses[-1]}")  # noqa: RUF001
+        ranges[outcome].append(f"{statuses[0]}–{statuses[-1]}" if len(statuses) > 1 else str(statuses[0]))
     rows = [(", ".join(ranges[outcome]), meaning) for outcome, meaning in meanings.items()]
     return f"## An attempt with an answer\n\n{table(('HTTP status', 'what happens'), rows)}"
 
 
 def _learning_time() -> str:
-    rows = [(f"`{code}`", meaning, "") for code, meaning in WITHOUT_ERROR.items()]
+    looks = {"overdue": "is there a worker on `edx.lms.core.webhook_enrichment`?", "no_row": "the rollup"}
+    rows = [(f"`{code}`", meaning, looks.get(code, "")) for code, meaning in WITHOUT_ERROR.items()]
     rows += [(f"`{error.code}`", _meaning(error), LOOKUPS[error.code]) for error in lookup_errors()]
     said = "The webhook goes out whatever it says; only `found` comes with the number."
     return f"## `learning_time_status`\n\n{said}\n\n{table(('code', 'what it means', 'where to look'), rows)}"
@@ -86,9 +88,9 @@ def _learning_time() -> str:
 def _cancelled() -> str:
     rows = [(reason, change) for reason, change in CANCELLED.items()]
     return (
-        "## `reason` of a cancelled webhook\n\nConditions are checked when the pass comes in: where one does not hold, no "
-        "webhook is made.\nThey are checked again before the lookup and before the body is built: then the webhook is "
-        "`cancelled`, with the first that\nno longer holds as its reason. Once it holds again, "
+        "## `reason` of a cancelled webhook\n\nConditions are checked when the pass comes in: where one does not hold, "
+        "no webhook is made.\nThey are checked again before the lookup and before the body is built: then the webhook "
+        "is `cancelled`, with the first that\nno longer holds as its reason. Once it holds again, "
         "[replay the webhook](../how-tos/endpoints_and_deliveries.md#send-again).\n\n"
         f"{table(('reason', 'what would have to change'), rows)}"
     )

@@ -12,8 +12,8 @@ COMMANDS = "integrated_channel/management/commands"
 INTRODUCTION = """\
 # Commands
 
-For operators. Each is run as `./manage.py lms COMMAND` and prints the same with `--help`. They need the database alone, unless
-something else is said; none of them takes a lock that a learner's request could wait for.
+For operators. Each is run as `./manage.py lms COMMAND` and prints the same with `--help`. They need the database
+alone, unless something else is said; none of them takes a lock that a learner's request could wait for.
 
 """
 

@@ -25,8 +25,8 @@ _HEADERS = (
 _ANSWERS = {
     "2XX": "Taken: it is not sent again.",
     "410": "Your URL is switched off: nothing more is sent to it until the operator switches it on again.",
-    "429": "Tried again on the schedule, and not before `Retry-After`. So are 503 and, without `Retry-After`, 401, 403, "
-    "404, 407, 408, 409, 421, 423, 425 and the other 5xx.",
+    "429": "Tried again on the schedule, and not before `Retry-After`. So is 503; and, whatever `Retry-After` says, "
+    "401, 403, 404, 407, 408, 409, 421, 423, 425 and the other 5xx.",
     "default": "Any other 4xx, and 3xx: final; the operator can replay it.",
 }
 

@@ -11,9 +11,10 @@ APP = PACKAGE / "integrated_channel"
 INTRODUCTION = """\
 # Settings
 
-For operators. Set them where your site keeps the LMS's settings (Tutor: a plugin's patch `openedx-lms-common-settings`; otherwise
-`lms.yml`), and restart LMS and workers. A value that cannot be used is reported by the check
-[`channel_webhooks.E003`](checks.md#channel-webhooks-e003) and read as its default: it never stops a worker.
+For operators. Set them where your site keeps the LMS's settings (Tutor: a plugin's patch
+`openedx-lms-common-settings`; otherwise `lms.yml`), and restart LMS and workers. A value that cannot be used is
+reported by the check [`channel_webhooks.E003`](checks.md#channel-webhooks-e003) and read as its default: it never
+stops a worker.
 
 """
 OF_THE_LMS = """\
@@ -23,7 +24,7 @@ OF_THE_LMS = """\
 |---|---|
 | `CACHES` | learning time is kept in the `default` cache |
 | `CELERY_TASK_ROUTES`, `EXPLICIT_QUEUES` | [which queue a task goes to](../how-tos/celery_queue_configuration.md) |
-| `FERNET_KEYS`, else `SECRET_KEY` | [encrypt signing secrets](../how-tos/endpoints_and_deliveries.md#replace-a-signing-secret) |
+| `FERNET_KEYS`, else `SECRET_KEY` | [encrypt secrets](../how-tos/endpoints_and_deliveries.md#replace-a-signing-secret) |
 """
 
 

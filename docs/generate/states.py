@@ -39,12 +39,8 @@ TRANSITIONS = (
         4, (RECORDED,), PENDING, "still owed: the endpoint is chosen, the body frozen", ("webhook.mark_addressed",)
     ),
     Transition(5, (PENDING,), DELIVERED, "an attempt was answered with 2xx", ("webhook.mark_delivered",)),
-    Transition(
-        6, (PENDING,), PENDING, "an attempt failed in a way that may pass", ("webhook.mark_to_be_retried",)
-    ),
-    Transition(
-        7, (PENDING,), FAILED, "a final answer, or the schedule is used up", ("webhook.mark_failed",)
-    ),
+    Transition(6, (PENDING,), PENDING, "an attempt failed in a way that may pass", ("webhook.mark_to_be_retried",)),
+    Transition(7, (PENDING,), FAILED, "a final answer, or the schedule is used up", ("webhook.mark_failed",)),
     Transition(
         8,
         (PENDING,),
@@ -68,9 +64,7 @@ TRANSITIONS = (
         "the customer has no endpoint for the learner's region",
         ("webhook.mark_without_endpoint",),
     ),
-    Transition(
-        13, (DELIVERED, FAILED, CANCELLED, NO_ENDPOINT), RECORDED, "a person replays it", ("replay.replay",)
-    ),
+    Transition(13, (DELIVERED, FAILED, CANCELLED, NO_ENDPOINT), RECORDED, "a person replays it", ("replay.replay",)),
     Transition(14, (AWAITING, RECORDED), CANCELLED, "no longer owed", ("webhook.mark_cancelled",)),
     Transition(
         15,
@@ -101,14 +95,15 @@ For operators. The column `status` of `channel_webhooks_webhooktransmissionqueue
 
 ![The states and the transitions between them, numbered as in the table below](states.svg)
 
-Numbers are those of the table below. Dashed: a person's replay. What is blue moves by itself; what is amber waits for a person or for
-its endpoint; what is grey has come to its end, and is kept until its retention is over.
+Numbers are those of the table below. Dashed: a person's replay. What is blue moves by itself; what is amber waits for
+a person or for its endpoint; what is grey has come to its end, and is kept until its retention is over.
 
 """
 AFTER = """\
-While a worker works at a row the status stays as it is: the worker holds a lease, a `lease_token` and a `due_at` in the future. A
-worker that is killed leaves a lease that ends, and the row is due again
-([why](../decisions/0003-a-lease-is-a-due-time.md)). A row that has been purged (`purged_at`) stays where it is for good.
+While a worker works at a row the status stays as it is: the worker holds a lease, a `lease_token` and a `due_at` in
+the future. A worker that is killed leaves a lease that ends, and the row is due again
+([why](../decisions/0003-a-lease-is-a-due-time.md)). A row that has been purged (`purged_at`) stays where it is for
+good.
 
 """
 
@@ -125,7 +120,7 @@ def page() -> str:
     transitions = [
         (
             str(transition.number),
-            " ".join(f"`{state}`" if state != EVENT else "–" for state in transition.before),  # noqa: RUF001
+            " ".join(f"`{state}`" if state != EVENT else "–" for state in transition.before),
             f"`{transition.after}`",
             transition.cause,
         )

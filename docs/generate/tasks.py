@@ -12,8 +12,8 @@ from docs.generate import table
 INTRODUCTION = f"""\
 # Tasks and queues
 
-For operators. Messages hold ids alone, are never retried by Celery, and leave no result. Where to start workers:
-[Run the workers](../how-tos/celery_queue_configuration.md). `{ROUTER}` looks for a queue in `CELERY_TASK_ROUTES`, then in
+For operators. Messages hold ids alone, are never retried by Celery, and leave no result. Where to start workers: [Run
+the workers](../how-tos/celery_queue_configuration.md). `{ROUTER}` looks for a queue in `CELERY_TASK_ROUTES`, then in
 `EXPLICIT_QUEUES`, then here:
 
 """
