@@ -40,7 +40,11 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {line} |\n" for line in written)
 
 
+def named(text: str) -> str:
+    """Plain text as Markdown: names and options in code."""
+    return re.sub(r"(?<![`'\w.])([A-Za-z]+(?:_[A-Za-z]+)+|--[a-z-]+)(?![`\w])", r"`\1`", text)
+
+
 def prose(text: str) -> str:
-    """A paragraph of plain text as Markdown: names in code, lines of 120."""
-    named = re.sub(r"(?<![`'\w.])([A-Za-z]+(?:_[A-Za-z]+)+)(?![`'\w])", r"`\1`", text)
-    return textwrap.fill(named, 120, break_long_words=False, break_on_hyphens=False)
+    """A paragraph of plain text as Markdown, in lines of 120."""
+    return textwrap.fill(named(text), 120, break_long_words=False, break_on_hyphens=False)

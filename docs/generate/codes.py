@@ -21,8 +21,7 @@ WITHOUT_ERROR = {
 LOOKUPS = {
     "error": "look at the log line above it",
     "not_configured": "`./manage.py lms check`; is `snowflake-connector-python` installed?",
-    "unreachable": "network, sign-in, or a warehouse that takes longer to wake than "
-    "`CHANNEL_WEBHOOKS_SNOWFLAKE_QUERY_TIMEOUT_SECONDS`",
+    "unreachable": "network and sign-in; a warehouse that wakes slower than the query timeout",
     "query_failed": "`CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE`, its columns, and the role's right to SELECT",
     "invalid_value": "ask the owner of the rollup",
 }

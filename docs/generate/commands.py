@@ -6,7 +6,7 @@ from importlib import import_module
 
 from django.core.management.base import BaseCommand
 
-from docs.generate import PACKAGE, prose, table
+from docs.generate import PACKAGE, named, prose, table
 
 COMMANDS = "integrated_channel/management/commands"
 INTRODUCTION = """\
@@ -58,7 +58,7 @@ def _usage(action: argparse.Action) -> str:
 
 
 def _help(action: argparse.Action) -> str:
-    return ("required; " if action.required and action.option_strings else "") + str(action.help or "")
+    return ("required; " if action.required and action.option_strings else "") + named(action.help or "")
 
 
 def _folded(usage: str, width: int = 90) -> str:

@@ -7,7 +7,7 @@ draws eight boxes as clearly.
 from collections.abc import Sequence
 
 BLUE, AMBER, GREY = ("#dbeafe", "#1d4ed8"), ("#fef3c7", "#b45309"), ("#eeeeee", "#555555")
-WIDTH, HEIGHT = 1100, 470
+WIDTH, HEIGHT = 1100, 445
 BOX_WIDTH, BOX_HEIGHT = 180, 46
 #: centre of each box, and its colours
 BOXES = {
