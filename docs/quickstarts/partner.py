@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "partners"))
 from verify import verify
 
-SECRET = os.environ.get("WEBHOOK_SECRET", "")
+SECRET, PORT = os.environ.get("WEBHOOK_SECRET", ""), int(os.environ.get("PORT", "8008"))
 had: dict[str, dict] = {}
 
 
@@ -43,7 +43,7 @@ class Endpoint(BaseHTTPRequestHandler):
 
 if not SECRET:
     sys.exit("Say which secret: WEBHOOK_SECRET=whsec_… python docs/quickstarts/partner.py")
-server = HTTPServer(("127.0.0.1", 8008), Endpoint)
-print("listening on http://127.0.0.1:8008/webhooks", flush=True)
+server = HTTPServer(("127.0.0.1", PORT), Endpoint)
+print(f"listening on http://127.0.0.1:{PORT}/webhooks", flush=True)
 with suppress(KeyboardInterrupt):
     server.serve_forever()
