@@ -14,8 +14,8 @@ from channel_integrations.integrated_channel.settings.common import DEFAULTS
 INTRODUCTION = """\
 # System checks
 
-For operators. `./manage.py lms check` prints them, and so do commands of Django's such as `migrate`. All are errors:
-exit status 1. None of them stops the sending: until you have mended it, what the hint says holds.
+For operators. `./manage.py lms check` prints them. All are errors: `check` exits with 1, and so does `migrate`, which
+then migrates nothing. None of them stops the sending: until you have mended it, what the hint says holds.
 
 """
 TITLES = {
@@ -58,7 +58,7 @@ def provoked() -> Iterator[CheckMessage]:
 
 
 def _as_printed(message: CheckMessage) -> str:
-    """As Django prints it, in lines of 100."""
-    said = textwrap.fill(f"({message.id}) {message.msg}", 100, subsequent_indent="    ", break_on_hyphens=False)
+    """As Django prints it, in lines of 90."""
+    said = textwrap.fill(f"({message.id}) {message.msg}", 90, subsequent_indent="    ", break_on_hyphens=False)
     indent = {"initial_indent": "    ", "subsequent_indent": "    "}
-    return said + "\n" + textwrap.fill(f"HINT: {message.hint}", 100, break_on_hyphens=False, **indent)
+    return said + "\n" + textwrap.fill(f"HINT: {message.hint}", 90, break_on_hyphens=False, **indent)

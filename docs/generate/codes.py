@@ -34,7 +34,8 @@ CANCELLED = {
     "the learner's account is gone": "nothing",
     "the customer is gone or inactive": "the customer is made active",
     "the learner is no longer linked to the customer": "the learner is linked again",
-    "the customer does not report audit enrolments": "the customer's *audit enrolment reporting*",
+    "the customer does not report audit enrolments": "the customer's two settings on audit enrolments, "
+    "or a mode that is paid for",
     "endpoint deleted": "nothing for a webhook that was addressed: it belongs to the endpoint that is gone",
     "learner retired": "nothing: it has been scrubbed",
     "past its retention": "nothing: it has been scrubbed",
