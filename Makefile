@@ -70,6 +70,9 @@ quality: $(VENV)/quality ## lint, types, PII annotations, migrations, documentat
 		--config_file .pii_annotations.yml --app_name channel_integrations.integrated_channel --lint --report --coverage
 	$(BIN)/sphinx-build -q -W -b html docs docs/_build/html
 
+references: $(VENV)/installed ## write the reference pages anew, from the code
+	$(BIN)/python -m docs.generate
+
 docs: $(VENV)/quality ## build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
@@ -92,4 +95,4 @@ requirements: ## compile the pins anew (on Python 3.11, the oldest supported)
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .venv-pins .tox .coverage docs/_build demo/.run tests/partners/node_modules build dist *.egg-info pii_report
 
-.PHONY: help install partners test test-databases chaos quality docs demo bench tox requirements clean
+.PHONY: help install partners test test-databases chaos quality references docs demo bench tox requirements clean

@@ -8,6 +8,7 @@ Redis server, ``KEEP=1`` leaves it running with the admin open.
 
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import sys
@@ -164,12 +165,18 @@ def keep_running(folder: Path, running: ExitStack) -> None:
     password, port = secrets.token_urlsafe(9), free_port()
     get_user_model().objects.create_superuser("operator", "operator@example.com", password)
     command = [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"]
+    host = {"DEMO_FOLDER": str(folder), "DJANGO_SETTINGS_MODULE": "demo.settings"}
+    host |= {name: os.environ.get(name, "") for name in ("BROKER", "LMS_SNOWFLAKE_PORT")}
+    host["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in host.items())
+    (folder / "environment").write_text(exports)
     server = Undisturbed(command, folder / "admin.log", cwd=ROOT)
     running.callback(server.kill)
     server.start()
     wait_for_port(port, server.process)
     print(f"The admin is open: http://127.0.0.1:{port}/admin/channel_webhooks/")
     print(f"Sign in as operator with the password {password}")
+    print(f"In another terminal: source {(folder / 'environment').relative_to(ROOT)}")
     print("Ctrl-C stops everything.", flush=True)
     server.process.wait()
 

@@ -34,7 +34,7 @@ class WebhookStatus(models.TextChoices):
 
 
 class EnrichmentOutcome(NamedTuple):
-    """The seconds, and "found"; or None, and why there is no number."""
+    """The seconds; or None, and why there is no number. The status is that of ``learning_time_status``."""
 
     learning_time: int | None
     status: str

@@ -34,6 +34,8 @@ from channel_integrations.integrated_channel.snowflake_client import (
 logger = logging.getLogger(__name__)
 
 TASK = "enrich_and_send_completion_webhook"
+# What ``learning_time_status`` says where neither an error nor the rollout has the word.
+FOUND, NO_ROW, OVERDUE = "found", "no_row", "overdue"
 #: rows looked up, or moved by one call of ``release_overdue``, at once
 BATCH = 500
 #: Seconds of a task after which no further rows are claimed. One more lookup, a sign-in that is repeated included, ends
@@ -92,7 +94,7 @@ def release_overdue() -> int:
         list(rows.values_list("pk", flat=True)[:BATCH]),
         WebhookStatus.AWAITING_ENRICHMENT,
         WebhookStatus.RECORDED,
-        learning_time_status=off or "overdue",
+        learning_time_status=off or OVERDUE,
         due_at=now,
     )
 
@@ -152,7 +154,7 @@ def _outcome(times: LearningTimes, key: LearningTimeKey) -> EnrichmentOutcome:
     if key in times.errors:
         return EnrichmentOutcome(None, times.errors[key].code)
     seconds = times.seconds[key]
-    return EnrichmentOutcome(seconds, "no_row" if seconds is None else "found")
+    return EnrichmentOutcome(seconds, NO_ROW if seconds is None else FOUND)
 
 
 def _log(webhooks: Sequence[WebhookTransmissionQueue], times: LearningTimes, duration_ms: float) -> None:

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Management commands, through their own parsers; the layout of argparse's help differs between Python versions."""
+
+import argparse
+from importlib import import_module
+
+from django.core.management.base import BaseCommand
+
+from docs.generate import PACKAGE, named, prose, table
+
+COMMANDS = "integrated_channel/management/commands"
+INTRODUCTION = """\
+# Commands
+
+For operators. Each is run as `./manage.py lms COMMAND` and prints the same with `--help`. They need the database
+alone, unless something else is said; none of them takes a lock that a learner's request could wait for.
+
+"""
+
+
+def page() -> str:
+    """The page."""
+    return INTRODUCTION + "\n".join(_entry(name, command) for name, command in commands().items())
+
+
+def commands() -> dict[str, BaseCommand]:
+    """Every command of the app, by name."""
+    names = sorted(path.stem for path in (PACKAGE / COMMANDS).glob("[!_]*.py"))
+    path = f"{PACKAGE.name}/{COMMANDS}".replace("/", ".")
+    return {name: import_module(f"{path}.{name}").Command() for name in names}
+
+
+def arguments(name: str, command: BaseCommand) -> list[argparse.Action]:
+    """What the command itself takes, without what every command of Django takes."""
+    common = {action.dest for action in BaseCommand().create_parser("manage.py", "any")._actions}
+    parser = command.create_parser("manage.py", name)
+    return [action for action in parser._actions if action.dest not in common]
+
+
+def _entry(name: str, command: BaseCommand) -> str:
+    actions = arguments(name, command)
+    usage = " ".join(["./manage.py lms", name, *map(_usage, actions)])
+    rows = [(f"`{_spelling(action)}`", _help(action)) for action in actions]
+    described = "\n" + table(("argument", "what it says"), rows) if rows else ""
+    return f"## `{name}`\n\n```text\n{_folded(usage)}\n```\n\n{prose(command.help)}\n{described}"
+
+
+def _spelling(action: argparse.Action) -> str:
+    value = action.metavar or ("{" + ",".join(action.choices) + "}" if action.choices else action.dest.upper())
+    if not action.option_strings:
+        return str(value)
+    return action.option_strings[-1] + ("" if action.nargs == 0 else f" {value}")
+
+
+def _usage(action: argparse.Action) -> str:
+    spelling = _spelling(action) + (" ..." if action.nargs == "*" else "")
+    return spelling if action.required and action.option_strings else f"[{spelling}]"
+
+
+def _help(action: argparse.Action) -> str:
+    return ("required; " if action.required and action.option_strings else "") + named(action.help or "")
+
+
+def _folded(usage: str, width: int = 90) -> str:
+    lines, line = [], ""
+    for word in usage.replace(" [", "\n[").replace(" --endpoint ID", "\n--endpoint ID").split("\n"):
+        if line and len(line) + len(word) + 1 > width:
+            lines.append(line)
+            line = "    " + word
+        else:
+            line = f"{line} {word}" if line else word
+    return "\n".join([*lines, line])
