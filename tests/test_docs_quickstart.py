@@ -37,7 +37,13 @@ def add_endpoint(output, url):
         customers = browser.get(f"{admin}enterprise/enterprisecustomer/?_to_field=uuid&_popup=1").text
         acme = re.search(r'data-popup-opener="([^"]+)">Acme Corp<', customers)[1]
         form = fields(browser.get(f"{admin}{ENDPOINTS}/add/").text)
-        form |= {"enterprise_customer": acme, "region": "EU", "webhook_url": url, "active": "on", "learning_time": "rollout"}
+        form |= {
+            "enterprise_customer": acme,
+            "region": "EU",
+            "webhook_url": url,
+            "active": "on",
+            "learning_time": "rollout",
+        }
         shown = browser.post(f"{admin}{ENDPOINTS}/add/", data=form).text
     return html.unescape(re.search(r"whsec_[\w+/=]+", shown)[0]), re.search(rf"{ENDPOINTS}/(\d+)/change", shown)[1]
 

@@ -23,8 +23,8 @@ def handle_grade_change_for_webhooks(sender, signal, **kwargs) -> None:
     """
     Receive PERSISTENT_GRADE_SUMMARY_CHANGED: one webhook row for each customer that sponsors the pass.
 
-    The event comes with every regrade, so that the common case is "nothing to do": no query for an old pass, one for a
-    learner whom no customer with an endpoint is linked to, two for a pass whose rows are there.
+    The event comes with every regrade, so that the common case is "nothing to do": no query for a pass that is too old,
+    one for a learner whom no customer with an endpoint is linked to, two for a pass whose rows are there.
     """
     started = time.monotonic()
     try:

@@ -10,10 +10,11 @@ from django.utils import timezone
 
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
+    WebhookLookupStatement,
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.services import endpoint_gate
+from channel_integrations.integrated_channel.services import endpoint_gate, enrichment
 from channel_integrations.integrated_channel.services.addressing import address_due
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
 
@@ -66,3 +67,25 @@ def test_no_row_is_claimed_twice(endpoint):
 
     claims = all_at_once(claim)
     assert sorted(pk for claim in claims for pk in claim) == pks
+
+
+def test_several_workers_at_once_look_no_row_up_twice(committed_db, snowflake, receiver):
+    customer = make_customer()
+    make_endpoint(customer, receiver.url_for("/hook"))
+    for _ in range(60):
+        grade_event(make_learner(customer))
+    more = [make_learner(customer) for _ in range(60)]
+
+    def look_up():
+        passed_on = 0
+        while more or waiting.exists():
+            if more:
+                grade_event(more.pop())
+            passed_on += enrichment.enrich_in_slot(hand_over=lambda: None)
+        return passed_on
+
+    waiting = WebhookTransmissionQueue.objects.filter(status=WebhookStatus.AWAITING_ENRICHMENT)
+    passed_on = all_at_once(look_up)
+    asked = list(WebhookLookupStatement.objects.values_list("asked", flat=True))
+    assert (sum(passed_on), sum(asked)) == (120, 120)
+    assert len(asked) < 120, "some shared a statement"
