@@ -27,7 +27,7 @@ from channel_integrations.integrated_channel.models import (
 from channel_integrations.integrated_channel.models.attempt import AttemptResult
 from channel_integrations.integrated_channel.models.webhook import EnrichmentOutcome
 from channel_integrations.integrated_channel.services import delivery, endpoint_gate, enrichment, sweep
-from channel_integrations.integrated_channel.services.addressing import address_due
+from channel_integrations.integrated_channel.services.addressing import address_due, still_owed
 from channel_integrations.integrated_channel.services.reconciliation import record_missing_passes
 from channel_integrations.integrated_channel.services.region_service import get_user_region
 from channel_integrations.integrated_channel.services.write_back import Finished, write_back
@@ -470,3 +470,35 @@ def test_what_is_taken_together_is_written_together_and_one_that_is_lost_apart(r
     assert [row.status for row in WebhookTransmissionQueue.objects.order_by("pk")] == ["pending"] + ["delivered"] * 3
     kept = WebhookDeliveryAttempt.objects.order_by("webhook_id").values_list("number", "response_start")
     assert list(kept) == [(1, "")] + [(1, "maria")] * 3
+
+
+@pytest.mark.parametrize("waited", ["tried", "parked", "old"])
+def test_a_consent_withdrawn_while_a_webhook_waits_stops_it(receiver, waited):
+    customer = make_customer(enable_data_sharing_consent=True)
+    make_endpoint(customer, receiver.url_for("/hook"))
+    learner = make_learner(customer)
+    give_consent(customer, learner)
+    grade_event(learner)
+    webhook = WebhookTransmissionQueue.objects.get()
+    if waited == "old":
+        WebhookTransmissionQueue.objects.update(created=timezone.now() - timedelta(minutes=11))
+        address_due()
+    else:
+        receiver.clear()
+        receiver.expect_request("/hook").respond_with_data("no", status=410 if waited == "parked" else 500)
+        deliver()
+        WebhookEndpointHealth.enable(customer.webhook_endpoints.get().pk)
+    sent = len(receiver.log)
+    customer.enterprise_customer_consent.update(granted=False)
+    make_due(webhook)
+    deliver()
+    webhook.refresh_from_db()
+    assert (webhook.status, webhook.reason) == (WebhookStatus.CANCELLED, "no data-sharing consent")
+    assert len(receiver.log) == sent
+
+
+def test_a_webhook_addressed_a_moment_ago_is_not_asked_for_twice(webhook, receiver, django_assert_num_queries):
+    address_due()
+    (claimed,) = endpoint_gate.admit(EnterpriseWebhookConfiguration.objects.get(), 1)
+    with django_assert_num_queries(0):
+        assert still_owed([claimed]) == [claimed]
