@@ -5,6 +5,8 @@ The Celery tasks: wake-up calls for rows. One call serves every row that waits; 
 Time limits: endpoint timeout (60 s at most) < soft limit < hard limit < lease of a row (180 s).
 """
 
+import time
+
 from celery import shared_task
 from edx_django_utils.monitoring import set_code_owner_attribute
 
@@ -31,10 +33,11 @@ def enrich_and_send_completion_webhook(webhook_id: str | None = None) -> None:
 @set_code_owner_attribute
 def process_webhook_queue(circulating_token: str | None = None) -> None:
     """Deliver what is due, tidy up after lost wake-ups, and keep one wake-up circulating while rows are unfinished."""
+    started = time.monotonic()
     slot = delivery.free_slot()
     if slot or circulating_token:
         # Before anything else: a worker that is killed from here on leaves a successor in the broker.
         sweep.keep_circulating(circulating_token, at_least=30.0)
     if slot:
         delivery.deliver_in_slot(slot, hand_over=sweep.hand_over)
-        sweep.keep_circulating(patience=sweep.PATIENCE)
+        sweep.keep_circulating(patience=sweep.patience_of(time.monotonic() - started))

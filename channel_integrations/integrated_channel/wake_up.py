@@ -206,10 +206,10 @@ def _call(task_name: str, countdown: float = 0.0) -> bool:
         return False
     mark, countdown = _mark(task_name), min(countdown, MAX_COUNTDOWN)
     seconds = MARK_SECONDS + round(countdown)
-    marked = _with_marks(lambda: cache.add(mark, 1, seconds)) if _is_shared() else None
-    # Asked for once more: a memcached that is down, with its errors ignored, says "no" to both.
-    if marked is False and _with_marks(lambda: cache.get(mark)):
+    if _is_shared() and _with_marks(lambda: cache.get(mark)):
         return True
+    # Whatever the answer: a memcached that is down, with its errors ignored, says "no".
+    marked = _with_marks(lambda: cache.add(mark, 1, seconds))
     if broker.publish(task_name, [], countdown):
         return True
     if marked:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What was asked of Snowflake."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import models
@@ -35,6 +36,6 @@ class WebhookLookupStatement(models.Model):
         return self.began_at + timedelta(milliseconds=self.duration_ms)
 
     @classmethod
-    def record(cls, reports: list[StatementReport]) -> None:
+    def record(cls, reports: Sequence[StatementReport]) -> None:
         """Keep what was asked."""
         cls.objects.bulk_create([cls(**report._asdict()) for report in reports])

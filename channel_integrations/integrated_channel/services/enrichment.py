@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from django.db import Error
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf, wake_up
@@ -29,6 +30,7 @@ from channel_integrations.integrated_channel.snowflake_client import (
     LearningTimeKey,
     LearningTimes,
     SnowflakeLearningTimeClient,
+    StatementReport,
 )
 
 logger = logging.getLogger(__name__)
@@ -123,9 +125,17 @@ def _enrich(webhooks: Sequence[WebhookTransmissionQueue]) -> int:
     outcomes = {webhook.pk: EnrichmentOutcome(None, plain[webhook.pk]) for webhook in webhooks}
     outcomes.update({webhook.pk: _outcome(times, _key_of(webhook)) for webhook in wanted})
     passed_on = WebhookTransmissionQueue.objects.mark_enriched(webhooks, outcomes)
-    WebhookLookupStatement.record(times.statements)
+    _keep(times.statements)
     _log(wanted, times, round((time.monotonic() - started) * 1000, 1))
     return passed_on
+
+
+def _keep(statements: Sequence[StatementReport]) -> None:
+    """For whoever pays; a webhook does not wait for it."""
+    try:
+        WebhookLookupStatement.record(statements)
+    except Error as err:
+        logger.error("source=snowflake_client status=not_counted error=%s", type(err).__name__)
 
 
 def _reasons_against(webhooks: Sequence[WebhookTransmissionQueue]) -> dict[int, str]:

@@ -42,9 +42,8 @@ TIDY = "tidy"
 TIDY_INTERVAL = timedelta(seconds=5)
 #: How long a sweep within a task may take: others wait for the answers of its attempts to be written back.
 TASK_SWEEP_SECONDS = 10.0
-#: How long a task tries to send its successor: with the longest round (25 s) and its sweep it ends before its soft
-#: limit (90 s).
-PATIENCE = 40.0
+#: how long a task tries to send its successor, and the second of a task after which it no longer does (soft limit: 90)
+PATIENCE, PATIENT_UNTIL = 40.0, 80.0
 
 
 def tidy(seconds: float = math.inf) -> None:
@@ -96,6 +95,11 @@ def keep_circulating(token: str | None = None, at_least: float = 1.0, patience: 
                 "source=webhook_sweep status=nothing_circulates: the broker takes no message; what is due waits for "
                 "the next completion, or for send_due_webhooks, which cron should run every minute"
             )
+
+
+def patience_of(task_seconds: float) -> float:
+    """How long a task that has run for so long may still try to send its successor."""
+    return max(min(PATIENCE, PATIENT_UNTIL - task_seconds), 0.0)
 
 
 def _next_due() -> datetime | None:
