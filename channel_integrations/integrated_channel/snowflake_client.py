@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """How long learners spent learning in course runs, from Snowflake through the cache."""
 
-import hashlib
-import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from django.core.cache import cache
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf
@@ -22,6 +18,7 @@ from channel_integrations.integrated_channel.exceptions import (
     LearningTimeUnavailable,
     SnowflakeLeftAlone,
 )
+from channel_integrations.integrated_channel.learning_time_cache import LearningTimeKey, cached, keep, one_at_a_time
 from channel_integrations.integrated_channel.snowflake_connection import fetch_all
 
 logger = logging.getLogger(__name__)
@@ -30,20 +27,10 @@ logger = logging.getLogger(__name__)
 BATCH = 500
 #: a longer sum is a fault of the rollup: ten years
 MAX_SECONDS = 10 * 366 * 24 * 3600
-#: seconds between two looks for the answer that somebody else is waiting for
-POLL_SECONDS = 0.02
 
 #: After three failures in a row Snowflake is left alone for half a minute, then tried with one statement. A warehouse
 #: that wakes answers within the statement's timeout, hence is no failure.
 circuit = Circuit(failures=3, open_seconds=30.0, at_most=300.0)
-
-
-class LearningTimeKey(NamedTuple):
-    """Whose time in which course run, sponsored by whom."""
-
-    user_id: int
-    course_id: str
-    enterprise_customer_uuid: str
 
 
 class StatementReport(NamedTuple):
@@ -90,10 +77,10 @@ class SnowflakeLearningTimeClient:
         :raises LearningTimeUnavailable: one of its subclasses, with the cause
         """
         key = LearningTimeKey(int(user_id), str(course_id), str(enterprise_customer_uuid))
-        known = _cached([key])
+        known = cached([key])
         if key in known:
             return known[key]
-        with _one_at_a_time(key) as somebody_else_asked:
+        with one_at_a_time(key) as somebody_else_asked:
             times = self.get_learning_times([key]) if somebody_else_asked else _look_up([key])
         if key in times.errors:
             raise times.errors[key]
@@ -102,7 +89,7 @@ class SnowflakeLearningTimeClient:
     def get_learning_times(self, keys: Iterable[LearningTimeKey]) -> LearningTimes:
         """The same for many, with one statement for ``BATCH`` of them; errors are returned, not raised."""
         wanted = list(dict.fromkeys(keys))
-        known = _cached(wanted)
+        known = cached(wanted)
         times = _look_up([key for key in wanted if key not in known])
         times.seconds.update(known)
         return times
@@ -113,7 +100,7 @@ def _look_up(keys: Sequence[LearningTimeKey]) -> LearningTimes:
     times = LearningTimes()
     for start in range(0, len(keys), BATCH):
         _ask(keys[start : start + BATCH], times)
-    _keep(times.seconds)
+    keep(times.seconds)
     return times
 
 
@@ -188,81 +175,3 @@ def _whole_seconds(total: Any) -> int | None:
     if not 0 <= total <= MAX_SECONDS:
         raise InvalidLearningTime("the sum is negative or absurdly large")
     return int(total)
-
-
-@contextmanager
-def _one_at_a_time(key: LearningTimeKey) -> Iterator[bool]:
-    """
-    Wait while somebody else asks for the same, in whatever process; True where the answer may now be in the cache.
-
-    Without a cache, or with one that fails, everybody asks. An asker that fails leaves the next one to ask.
-    """
-    turn = f"{_cache_key(key)}.asking"
-    longest = conf.snowflake_login_timeout() + conf.snowflake_query_timeout()
-    deadline = time.monotonic() + longest
-    mine = waited = False
-    try:
-        while conf.learning_time_cache_seconds() and time.monotonic() < deadline:
-            mine = cache.add(turn, 1, longest)
-            if mine:
-                break
-            waited = True
-            if cache.get(turn) is None:  # over in this very moment, or the cache is down and says no to everything
-                break
-            time.sleep(POLL_SECONDS)
-    except Exception as err:  # Every backend raises its own; without a cache Snowflake is asked.
-        logger.warning("source=django_cache operation=add status=error error=%s", type(err).__name__)
-    try:
-        yield waited
-    finally:
-        if mine:
-            _give_turn_back(turn)
-
-
-def _give_turn_back(turn: str) -> None:
-    try:
-        cache.delete(turn)
-    except Exception as err:  # As above; it ends by itself.
-        logger.warning("source=django_cache operation=delete status=error error=%s", type(err).__name__)
-
-
-def _cache_key(key: LearningTimeKey) -> str:
-    facts = json.dumps(list(key))  # ASCII, whatever a course is called
-    return f"channel_webhooks.learning_time.1.{hashlib.sha256(facts.encode()).hexdigest()}"
-
-
-def _cached(keys: Sequence[LearningTimeKey]) -> dict[LearningTimeKey, int | None]:
-    """What the cache knows, asked for all at once."""
-    if not keys or not conf.learning_time_cache_seconds():
-        return {}
-    names = {_cache_key(key): key for key in keys}
-    try:
-        entries = cache.get_many(list(names))
-        found = {names[name]: entry["seconds"] for name, entry in entries.items() if _is_entry(entry)}
-        counts = {"hit": len(found), "miss": len(keys) - len(found)}
-    except Exception as err:  # Every backend raises its own; without a cache Snowflake is asked.
-        found, counts = {}, {"error": len(keys)}
-        logger.warning("source=django_cache operation=get error=%s", type(err).__name__)
-    for status, count in counts.items():
-        if count:
-            logger.info(
-                "source=django_cache operation=get status=%s count=%s",
-                status,
-                count,
-                extra={"source": "django_cache", "operation": "get", "status": status, "count": count},
-            )
-    return found
-
-
-def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, dict) and "seconds" in entry
-
-
-def _keep(found: dict[LearningTimeKey, int | None]) -> None:
-    seconds = conf.learning_time_cache_seconds()
-    if not found or not seconds:
-        return
-    try:
-        cache.set_many({_cache_key(key): {"seconds": number} for key, number in found.items()}, seconds)
-    except Exception as err:  # As above: the answers are there, and go out.
-        logger.warning("source=django_cache operation=set error=%s", type(err).__name__)

@@ -21,11 +21,11 @@ from django.core.cache import cache
 
 from channel_integrations.integrated_channel import exceptions, snowflake_client, snowflake_connection
 from channel_integrations.integrated_channel.circuit import Circuit
+from channel_integrations.integrated_channel.learning_time_cache import cache_key
 from channel_integrations.integrated_channel.snowflake_client import (
     BATCH,
     LearningTimeKey,
     SnowflakeLearningTimeClient,
-    _cache_key,
     _whole_seconds,
 )
 from tests.servers import free_port
@@ -483,7 +483,7 @@ def test_what_the_connector_cannot_take_is_not_configured(snowflake, settings, e
 
 def test_what_somebody_else_left_in_the_cache_is_no_answer(snowflake):
     snowflake.add(7, COURSE, CUSTOMER, 60)
-    cache.set(_cache_key(LearningTimeKey(7, COURSE, str(CUSTOMER))), "rubbish")
+    cache.set(cache_key(LearningTimeKey(7, COURSE, str(CUSTOMER))), "rubbish")
     assert ask() == 60
 
 

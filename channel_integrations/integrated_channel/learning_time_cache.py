@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""
+What Snowflake has answered, kept in Django's default cache, and whose turn it is to ask.
+
+A cache that fails is passed by: every backend raises errors of its own.
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from django.core.cache import cache
+
+from channel_integrations.integrated_channel import conf
+
+logger = logging.getLogger(__name__)
+
+#: seconds between two looks for the answer that somebody else is waiting for
+POLL_SECONDS = 0.02
+
+
+class LearningTimeKey(NamedTuple):
+    """Whose time in which course run, sponsored by whom."""
+
+    user_id: int
+    course_id: str
+    enterprise_customer_uuid: str
+
+
+@contextmanager
+def one_at_a_time(key: LearningTimeKey) -> Iterator[bool]:
+    """
+    Wait while somebody else asks for the same, in whatever process; True where the answer may now be in the cache.
+
+    Without a cache, or with one that fails, everybody asks. An asker that fails leaves the next one to ask.
+    """
+    turn = f"{cache_key(key)}.asking"
+    longest = conf.snowflake_login_timeout() + conf.snowflake_query_timeout()
+    deadline = time.monotonic() + longest
+    mine = waited = False
+    try:
+        while conf.learning_time_cache_seconds() and time.monotonic() < deadline:
+            mine = cache.add(turn, 1, longest)
+            if mine:
+                break
+            waited = True
+            if cache.get(turn) is None:  # over in this very moment, or the cache is down and says no to everything
+                break
+            time.sleep(POLL_SECONDS)
+    except Exception as err:  # Every backend raises its own; without a cache Snowflake is asked.
+        logger.warning("source=django_cache operation=add status=error error=%s", type(err).__name__)
+    try:
+        yield waited
+    finally:
+        if mine:
+            _give_turn_back(turn)
+
+
+def _give_turn_back(turn: str) -> None:
+    try:
+        cache.delete(turn)
+    except Exception as err:  # As above; it ends by itself.
+        logger.warning("source=django_cache operation=delete status=error error=%s", type(err).__name__)
+
+
+def cache_key(key: LearningTimeKey) -> str:
+    facts = json.dumps(list(key))  # ASCII, whatever a course is called
+    return f"channel_webhooks.learning_time.1.{hashlib.sha256(facts.encode()).hexdigest()}"
+
+
+def cached(keys: Sequence[LearningTimeKey]) -> dict[LearningTimeKey, int | None]:
+    """What the cache knows, asked for all at once."""
+    if not keys or not conf.learning_time_cache_seconds():
+        return {}
+    names = {cache_key(key): key for key in keys}
+    try:
+        entries = cache.get_many(list(names))
+        found = {names[name]: entry["seconds"] for name, entry in entries.items() if _is_entry(entry)}
+        counts = {"hit": len(found), "miss": len(keys) - len(found)}
+    except Exception as err:  # Every backend raises its own; without a cache Snowflake is asked.
+        found, counts = {}, {"error": len(keys)}
+        logger.warning("source=django_cache operation=get error=%s", type(err).__name__)
+    for status, count in counts.items():
+        if count:
+            logger.info(
+                "source=django_cache operation=get status=%s count=%s",
+                status,
+                count,
+                extra={"source": "django_cache", "operation": "get", "status": status, "count": count},
+            )
+    return found
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and "seconds" in entry
+
+
+def keep(found: dict[LearningTimeKey, int | None]) -> None:
+    seconds = conf.learning_time_cache_seconds()
+    if not found or not seconds:
+        return
+    try:
+        cache.set_many({cache_key(key): {"seconds": number} for key, number in found.items()}, seconds)
+    except Exception as err:  # As above: the answers are there, and go out.
+        logger.warning("source=django_cache operation=set error=%s", type(err).__name__)
