@@ -13,6 +13,7 @@ from django.test.utils import setup_databases, teardown_databases
 from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomer, EnterpriseCustomerUser
 
 from channel_integrations.integrated_channel import models, snowflake_connection, wake_up
+from channel_integrations.integrated_channel.services import heartbeat
 from tests.lms_host.celery import app as celery_app  # noqa: F401  (the app that the tasks of this process belong to)
 from tests.lms_host.grades.models import PersistentCourseGrade
 from tests.servers import CeleryWorker
@@ -24,6 +25,7 @@ TABLES = (
     models.WebhookEndpointHealth,
     models.WebhookTransmissionQueue,
     models.WebhookLease,
+    models.WebhookHeartbeat,
     models.EnterpriseWebhookConfiguration,
     PersistentCourseGrade,
     CourseEnrollment,
@@ -40,6 +42,7 @@ def fresh_process():
     """No circuit, pool or cache of the test before."""
     wake_up.broker.reset()
     snowflake_connection.forget_pool()
+    heartbeat.forget()
     cache.clear()
 
 

@@ -11,7 +11,7 @@ from celery import shared_task
 from edx_django_utils.monitoring import set_code_owner_attribute
 
 from channel_integrations.integrated_channel import wake_up
-from channel_integrations.integrated_channel.services import delivery, enrichment, sweep
+from channel_integrations.integrated_channel.services import delivery, enrichment, heartbeat, sweep
 
 SOFT_LIMIT = 90
 HARD_LIMIT = 120
@@ -21,6 +21,7 @@ HARD_LIMIT = 120
 @set_code_owner_attribute
 def enrich_and_send_completion_webhook(webhook_id: str) -> None:
     """Look up the learning time of one webhook and hand it to delivery. On ``edx.lms.core.webhook_enrichment``."""
+    heartbeat.beat(heartbeat.ENRICHMENT)
     if enrichment.enrich(UUID(webhook_id)):
         wake_up.delivery()
 
@@ -31,5 +32,6 @@ def process_webhook_queue(circulating_token: str | None = None) -> None:
     """Deliver what is due, tidy up after lost wake-ups, and keep one wake-up circulating while rows are unfinished."""
     # First of all: a worker that is killed from here on leaves a successor in the broker.
     sweep.keep_circulating(circulating_token, at_least=30.0)
+    heartbeat.beat(heartbeat.DELIVERY)
     if delivery.deliver_in_slot(hand_over=sweep.hand_over):
         sweep.keep_circulating()

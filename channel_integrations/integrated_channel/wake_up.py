@@ -27,6 +27,22 @@ STEP_TIMEOUT = 0.2
 OPEN_SECONDS = 30.0
 
 
+def open_connection() -> Connection:
+    """A connection to the broker that gives up after one try of ``STEP_TIMEOUT`` a step. Made at its first use."""
+    return current_app.connection_for_write(
+        connect_timeout=STEP_TIMEOUT,
+        transport_options={
+            **(current_app.conf.broker_transport_options or {}),
+            "socket_timeout": STEP_TIMEOUT,
+            "socket_connect_timeout": STEP_TIMEOUT,
+            "read_timeout": STEP_TIMEOUT,
+            "write_timeout": STEP_TIMEOUT,
+            "retry_on_timeout": False,
+            "max_retries": 0,
+        },
+    )
+
+
 class _Broker:
     """This process's connection to the broker, and its circuit."""
 
@@ -78,18 +94,7 @@ class _Broker:
     def _own_connection(self) -> Connection:
         if self._connection is None or self._pid != os.getpid():
             self._pid = os.getpid()
-            self._connection = current_app.connection_for_write(
-                connect_timeout=STEP_TIMEOUT,
-                transport_options={
-                    **(current_app.conf.broker_transport_options or {}),
-                    "socket_timeout": STEP_TIMEOUT,
-                    "socket_connect_timeout": STEP_TIMEOUT,
-                    "read_timeout": STEP_TIMEOUT,
-                    "write_timeout": STEP_TIMEOUT,
-                    "retry_on_timeout": False,
-                    "max_retries": 0,
-                },
-            )
+            self._connection = open_connection()
         return self._connection
 
     def _forget_connection(self) -> None:

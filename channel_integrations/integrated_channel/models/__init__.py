@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """
-The tables: endpoints with their health and secrets, webhooks with their attempts, and leases.
+The tables: endpoints with their health and secrets, webhooks with their attempts, leases, and heartbeats.
 
 No table here has a database foreign key. An insert with one waits behind any transaction that has updated the parent
 (user, customer, endpoint) and makes such transactions deadlock, and a left-over constraint of an uninstalled app keeps
@@ -10,6 +10,7 @@ customers from being deleted.
 from channel_integrations.integrated_channel.models.attempt import WebhookDeliveryAttempt
 from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration, Region
 from channel_integrations.integrated_channel.models.health import WebhookEndpointHealth
+from channel_integrations.integrated_channel.models.heartbeat import WebhookHeartbeat
 from channel_integrations.integrated_channel.models.lease import WebhookLease
 from channel_integrations.integrated_channel.models.signing_secret import WebhookSigningSecret
 from channel_integrations.integrated_channel.models.webhook import (
@@ -26,6 +27,7 @@ __all__ = [
     "Region",
     "WebhookDeliveryAttempt",
     "WebhookEndpointHealth",
+    "WebhookHeartbeat",
     "WebhookLease",
     "WebhookSigningSecret",
     "WebhookStatus",
