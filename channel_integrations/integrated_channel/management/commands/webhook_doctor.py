@@ -8,7 +8,8 @@ from django.core.management.base import BaseCommand
 
 from channel_integrations.integrated_channel.services.doctor import Finding, Status, examine
 
-WIDTH = 18
+#: of the column of names; and the names that the last line tells
+WIDTH, NAMED = 18, 6
 
 
 class Command(BaseCommand):
@@ -66,5 +67,7 @@ def _summary(findings: list[Finding], counts: Counter) -> str:
     said = []
     for status in (Status.PROBLEM, Status.WARNING):
         names = list(dict.fromkeys(finding.check for finding in findings if finding.status is status))
-        said.append(f"{counts[status]} {status}{'s' * (counts[status] != 1)}" + f" ({', '.join(names)})" * bool(names))
+        more = f" and {len(names) - NAMED} more" * (len(names) > NAMED)
+        which = f" ({', '.join(names[:NAMED])}{more})" * bool(names)
+        said.append(f"{counts[status]} {status}{'s' * (counts[status] != 1)}{which}")
     return f"\n{', '.join(said)}, {counts[Status.OK]} ok, {counts[Status.SKIPPED]} skipped."

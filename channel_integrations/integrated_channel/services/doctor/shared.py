@@ -7,10 +7,12 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from celery import current_app
+from celery.app.control import Control
 from django.core.cache import DEFAULT_CACHE_ALIAS, caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.utils import timezone
+from kombu import Connection
 
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.models import WebhookHeartbeat
@@ -61,7 +63,7 @@ def cache() -> Findings:
 def broker() -> Findings:
     """Whether wake-up calls get through, in the time that an LMS request gives them."""
     try:
-        where = within(BROKER_SECONDS, _reach_broker)
+        where = within(BROKER_SECONDS, _reach_broker, wake_up.open_connection())
     except Exception as err:  # Each transport raises its own.
         reason = f"no answer in {BROKER_SECONDS:g} s" if isinstance(err, NoAnswer) else type(err).__name__
         yield problem(
@@ -90,7 +92,9 @@ def _worker(task: str, beat: str, without: str) -> Findings:
     ran = f"last run {ago(timezone.now() - last.beat_at)}" if last else "no run so far"
     start = f"celery -A lms.celery worker -Q {queue} -c 2 -n webhooks@%h"
     try:
-        consumers, knowing = within(2 * REPLY_SECONDS + BROKER_SECONDS, _consumers, queue, task)
+        # Celery's current app is each thread's own: what is to be asked is settled in this one.
+        control, connection = current_app.control, wake_up.open_connection()
+        consumers, knowing = within(2 * REPLY_SECONDS + BROKER_SECONDS, _consumers, control, connection, queue, task)
     except Exception as err:  # Each transport raises its own.
         yield problem(
             f"the workers cannot be asked ({type(err).__name__}); {ran}",
@@ -121,17 +125,17 @@ def _round_trip() -> bool:
     return kept
 
 
-def _reach_broker() -> str:
-    with wake_up.open_connection() as connection:
+def _reach_broker(connection: Connection) -> str:
+    with connection:
         connection.default_channel  # noqa: B018  (connects, and has the broker answer)
         where = urlsplit(connection.as_uri())
         return f"{where.scheme}://{where.hostname or ''}{f':{where.port}' if where.port else ''}"
 
 
-def _consumers(queue: str, task: str) -> tuple[list[str], list[str]]:
+def _consumers(control: Control, connection: Connection, queue: str, task: str) -> tuple[list[str], list[str]]:
     """The workers that consume the queue, and those that know the task."""
-    with wake_up.open_connection() as connection:
-        ask = partial(current_app.control.inspect, timeout=REPLY_SECONDS, connection=connection)
+    with connection:
+        ask = partial(control.inspect, timeout=REPLY_SECONDS, connection=connection)
         consuming = [
             worker
             for worker, queues in (ask().active_queues() or {}).items()
