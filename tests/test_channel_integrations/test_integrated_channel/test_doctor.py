@@ -51,19 +51,20 @@ def redis_cache(url, **options):
     return {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url, "OPTIONS": options}}
 
 
-def findings(**options):
-    return {finding.check: finding for finding in examine(**options)}
+def findings(*only, **options):
+    return {finding.check: finding for finding in examine(only=only, **options)}
 
 
-def statuses(**options):
-    return {finding.check: finding.status for finding in examine(**options)}
+def finding(check, **options):
+    """One line; only what it rests on is asked as well."""
+    return findings(check, **options)[check]
 
 
-def assert_red(finding, status, fact, advice):
+def assert_red(found, status, fact, advice):
     """What is wrong, and what to type."""
-    assert finding.status is status
-    assert fact in finding.fact
-    assert advice in finding.advice
+    assert found.status is status
+    assert fact in found.fact
+    assert advice in found.advice
 
 
 @pytest.fixture
@@ -110,8 +111,8 @@ def test_all_is_well(endpoint, snowflake, broker, start_worker, settings):
     start_worker(f"{ENRICHMENT},{DEFAULT}")
     call_command("send_due_webhooks", stdout=io.StringIO())
     found = findings()
-    wrong = [finding for finding in found.values() if finding.status is not Status.OK]
-    assert [finding.check for finding in wrong] == ([] if connection.vendor != "sqlite" else ["clock"]), wrong
+    wrong = [one for one in found.values() if one.status is not Status.OK]
+    assert [one.check for one in wrong] == ([] if connection.vendor != "sqlite" else ["clock"]), wrong
     assert list(found) == [
         "settings", "events", "routes", "flag", "database", "clock", "migrations", "old tables", "snowflake sign-in",
         "snowflake table", "snowflake data", "cache", "broker", "enrichment worker", "delivery worker", "sweep",
@@ -152,8 +153,8 @@ def check_with_everything_down(port):
     )
     assert time.monotonic() - started < 60
     assert doctor.returncode == 1, doctor.stderr
-    found = {finding["check"]: finding for finding in json.loads(doctor.stdout)}
-    red = [name for name, finding in found.items() if finding["status"] == "problem"]
+    found = {one["check"]: one for one in json.loads(doctor.stdout)}
+    red = [name for name, one in found.items() if one["status"] == "problem"]
     assert red == ["database", "snowflake sign-in", "cache", "broker"]
     assert found["sweep"]["status"] == "skipped"
     assert "not-a-secret" not in doctor.stdout + doctor.stderr
@@ -210,22 +211,29 @@ def test_json_has_the_same(committed_db):
     code, said = run("--json")
     found = json.loads(said)
     assert code == 1
-    assert all(list(finding) == ["check", "status", "fact", "advice"] for finding in found)
-    assert {finding["check"]: finding["status"] for finding in found} == {k: str(v) for k, v in statuses().items()}
-    assert all(bool(finding["advice"]) == (finding["status"] in ("problem", "warning")) for finding in found)
+    assert all(list(one) == ["check", "status", "fact", "advice"] for one in found)
+    assert {one["check"]: one["status"] for one in found} == {name: str(one.status) for name, one in findings().items()}
+    assert all(bool(one["advice"]) == (one["status"] in ("problem", "warning")) for one in found)
 
 
 @pytest.mark.redis
 def test_warnings_alone_are_exit_status_0_unless_strict(endpoint, broker, start_worker):
     start_worker(DEFAULT)
-    assert statuses()["sweep"] is Status.WARNING
+    assert finding("sweep").status is Status.WARNING
     assert run()[0] == 0
     assert run("--strict")[0] == 1
 
 
-def test_a_typing_error_is_refused():
+@pytest.mark.parametrize("args", [["--jason"], ["--only", "nothing"]])
+def test_a_typing_error_is_refused(args):
     with pytest.raises(CommandError):
-        run("--jason")
+        run(*args)
+
+
+def test_one_alone_and_what_it_rests_on(committed_db):
+    code, said = run("--only", "sweep", "--json")
+    assert [one["check"] for one in json.loads(said)] == ["database", "sweep"]
+    assert code == 0
 
 
 def test_no_colour_where_nobody_looks(committed_db):
@@ -252,7 +260,7 @@ def test_a_check_that_fails_itself_is_a_line_and_the_others_follow(committed_db)
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
     try:
-        found = findings()
+        found = findings("sweep", "overdue")
     finally:
         with connection.cursor() as cursor:
             cursor.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
@@ -276,19 +284,19 @@ def raise_timeout():
 
 
 def test_settings(committed_db, settings):
-    assert statuses()["settings"] is Status.OK
+    assert finding("settings").status is Status.OK
     settings.CHANNEL_WEBHOOKS_DELIVERY_WORKERS = "many"
-    assert_red(findings()["settings"], Status.PROBLEM, "channel_webhooks.E003", "CHANNEL_WEBHOOKS_DELIVERY_WORKERS = 1")
+    assert_red(finding("settings"), Status.PROBLEM, "channel_webhooks.E003", "CHANNEL_WEBHOOKS_DELIVERY_WORKERS = 1")
 
 
 def test_events(committed_db, settings):
-    assert statuses()["events"] is Status.OK
+    assert finding("events").status is Status.OK
     settings.CHANNEL_WEBHOOKS_GRADE_SOURCE = "nowhere.Grade"
-    assert_red(findings()["events"], Status.WARNING, "nowhere.Grade", "CHANNEL_WEBHOOKS_GRADE_SOURCE = ")
+    assert_red(finding("events"), Status.WARNING, "nowhere.Grade", "CHANNEL_WEBHOOKS_GRADE_SOURCE = ")
     uid = "channel_webhooks.handle_grade_change_for_webhooks"
     assert PERSISTENT_GRADE_SUMMARY_CHANGED.disconnect(dispatch_uid=uid)
     try:
-        assert_red(findings()["events"], Status.PROBLEM, "nobody listens", "pip install")
+        assert_red(finding("events"), Status.PROBLEM, "nobody listens", "pip install")
     finally:
         PERSISTENT_GRADE_SUMMARY_CHANGED.connect(handlers.handle_grade_change_for_webhooks, dispatch_uid=uid)
 
@@ -307,27 +315,27 @@ def celery_routes():
 
 
 def test_routes(committed_db, settings, celery_routes):
-    found = findings()["routes"]
+    found = finding("routes")
     assert found.status is Status.OK and f"goes to {ENRICHMENT}" in found.fact and f"goes to {DEFAULT}" in found.fact
     settings.CELERY_TASK_ROUTES = {ENRICHMENT_TASK: {"queue": "site.webhooks"}}
-    assert "goes to site.webhooks" in findings()["routes"].fact
+    assert "goes to site.webhooks" in finding("routes").fact
     celery_routes(["tests.lms_host.routers.route_task", ROUTER])
-    assert_red(findings()["routes"], Status.PROBLEM, "another router is asked before", f'CELERY_ROUTES = ["{ROUTER}"')
+    assert_red(finding("routes"), Status.PROBLEM, "another router is asked before", f'CELERY_ROUTES = ["{ROUTER}"')
     celery_routes("tests.lms_host.routers.route_task")
-    assert_red(findings()["routes"], Status.PROBLEM, f"goes to {DEFAULT}, not to site.webhooks", "CELERY_ROUTES = ")
+    assert_red(finding("routes"), Status.PROBLEM, f"goes to {DEFAULT}, not to site.webhooks", "CELERY_ROUTES = ")
 
 
 def test_migrations(committed_db):
-    assert statuses()["migrations"] is Status.OK
+    assert finding("migrations").status is Status.OK
     MigrationRecorder(connection).record_unapplied("channel_webhooks", "0005_heartbeat")
     try:
-        assert_red(findings()["migrations"], Status.PROBLEM, "not applied: 0005_heartbeat", "migrate channel_webhooks")
+        assert_red(finding("migrations"), Status.PROBLEM, "not applied: 0005_heartbeat", "migrate channel_webhooks")
     finally:
         MigrationRecorder(connection).record_applied("channel_webhooks", "0005_heartbeat")
 
 
 def test_tables_that_another_distribution_left_behind(committed_db):
-    assert statuses()["old tables"] is Status.OK
+    assert finding("old tables").status is Status.OK
     customer = EnterpriseCustomer._meta
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE unrelated_left_over (id INTEGER PRIMARY KEY)")
@@ -336,7 +344,7 @@ def test_tables_that_another_distribution_left_behind(committed_db):
             f"NOT NULL, FOREIGN KEY (customer) REFERENCES {customer.db_table} (uuid))"
         )
     try:
-        found = findings()["old tables"]
+        found = finding("old tables")
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE channel_integration_old")
@@ -347,11 +355,11 @@ def test_tables_that_another_distribution_left_behind(committed_db):
 
 @pytest.mark.mariadb
 def test_clock(committed_db):
-    assert statuses()["clock"] is Status.OK
+    assert finding("clock").status is Status.OK
     with connection.cursor() as cursor:
         cursor.execute("SET timestamp = UNIX_TIMESTAMP() + 100")
         try:
-            found = findings()["clock"]
+            found = finding("clock")
         finally:
             cursor.execute("SET timestamp = DEFAULT")
     assert_red(found, Status.WARNING, "behind the database's", "timedatectl")
@@ -361,7 +369,7 @@ def test_clock(committed_db):
 
 
 def test_while_learning_time_is_off_nobody_asks_snowflake(committed_db):
-    found = findings()
+    found = findings("flag", "snowflake data", "cache", "enrichment worker")
     for check in ("snowflake sign-in", "snowflake table", "snowflake data", "cache", "enrichment worker"):
         assert found[check].status is Status.SKIPPED
         assert "--learning-time" in found[check].fact
@@ -370,12 +378,12 @@ def test_while_learning_time_is_off_nobody_asks_snowflake(committed_db):
 
 def test_before_it_is_switched_on_one_can_look_all_the_same(committed_db, snowflake, settings):
     settings.FEATURES = {**settings.FEATURES, "ENABLE_WEBHOOK_LEARNING_TIME_ENRICHMENT": False}
-    assert statuses(learning_time=True)["snowflake table"] is Status.OK
+    assert finding("snowflake table", learning_time=True).status is Status.OK
 
 
 def test_snowflake_is_not_configured(committed_db, snowflake, settings):
     settings.SNOWFLAKE_CONFIG = {}
-    found = findings()
+    found = findings("settings", "snowflake table")
     assert_red(
         found["snowflake sign-in"], Status.PROBLEM, "SNOWFLAKE_CONFIG lacks: account", "Correct SNOWFLAKE_CONFIG"
     )
@@ -386,7 +394,7 @@ def test_snowflake_is_not_configured(committed_db, snowflake, settings):
 def test_snowflake_refuses(committed_db, snowflake, settings):
     settings.SNOWFLAKE_CONFIG = snowflake_at(free_port())
     settings.CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS = 1
-    found = findings()["snowflake sign-in"]
+    found = finding("snowflake sign-in")
     assert_red(found, Status.PROBLEM, "without learning time", "curl -sSI http://127.0.0.1:")
 
 
@@ -400,7 +408,7 @@ def test_snowflake_refuses(committed_db, snowflake, settings):
 def test_a_table_or_a_column_that_cannot_be_read(committed_db, snowflake, settings, wrong):
     for name, value in wrong.items():
         setattr(settings, name, value)
-    found = findings()
+    found = findings("snowflake data")
     assert found["snowflake sign-in"].status is Status.OK
     assert_red(found["snowflake table"], Status.PROBLEM, "cannot be read", "GRANT SELECT ON TABLE")
     assert found["snowflake data"].status is Status.SKIPPED
@@ -411,18 +419,18 @@ def test_how_fresh_the_rollup_is(committed_db, snowflake, days, status):
     snowflake.add(1, "course-v1:a+b+c", "customer", 60, date="2026-01-01")
     latest = timezone.now().date() - timedelta(days=days)
     snowflake.add(1, "course-v1:a+b+c", "customer", 60, date=str(latest))
-    found = findings()["snowflake data"]
+    found = finding("snowflake data")
     assert found.status is status
     assert str(latest) in found.fact
 
 
 def test_an_empty_rollup(committed_db, snowflake):
-    assert_red(findings()["snowflake data"], Status.WARNING, "is empty", "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE")
+    assert_red(finding("snowflake data"), Status.WARNING, "is empty", "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE")
 
 
 def test_a_rollup_without_the_date_that_lookups_do_without(committed_db, snowflake, settings):
     settings.CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"date": "DAY"}
-    found = findings()
+    found = findings("snowflake data")
     assert found["snowflake table"].status is Status.OK
     assert_red(found["snowflake data"], Status.WARNING, "no column DAY", "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = ")
 
@@ -433,22 +441,22 @@ def test_a_rollup_without_the_date_that_lookups_do_without(committed_db, snowfla
 @pytest.mark.redis
 def test_cache(committed_db, redis_server, settings):
     settings.CACHES = redis_cache(redis_server.url(1))
-    assert statuses(learning_time=True)["cache"] is Status.OK
+    assert finding("cache", learning_time=True).status is Status.OK
     assert caches["default"].keys("*doctor*") == []
     settings.CACHES = LOCAL_MEMORY
-    assert_red(findings(learning_time=True)["cache"], Status.WARNING, "not shared", "CACHES = ")
+    assert_red(finding("cache", learning_time=True), Status.WARNING, "not shared", "CACHES = ")
     settings.CACHES = redis_cache(f"redis://127.0.0.1:{free_port()}/1")
-    assert_red(findings(learning_time=True)["cache"], Status.PROBLEM, "fails (", "Start the cache server")
+    assert_red(finding("cache", learning_time=True), Status.PROBLEM, "fails (", "Start the cache server")
     settings.CACHES = redis_cache(f"redis://127.0.0.1:{free_port()}/1", IGNORE_EXCEPTIONS=True)
-    assert_red(findings(learning_time=True)["cache"], Status.PROBLEM, "forgets", "redis-cli")
+    assert_red(finding("cache", learning_time=True), Status.PROBLEM, "forgets", "redis-cli")
 
 
 @pytest.mark.redis
 def test_broker(committed_db, broker, broker_at, silent_port):
-    assert findings()["broker"].fact == f"redis://127.0.0.1:{broker.port} takes messages"
+    assert finding("broker").fact == f"redis://127.0.0.1:{broker.port} takes messages"
     for port in (free_port(), silent_port):
         broker_at(port)
-        found = findings()
+        found = findings("delivery worker")
         assert_red(found["broker"], Status.PROBLEM, "the broker cannot be reached", "BROKER_URL")
         assert found["delivery worker"].fact.endswith("mended: broker")
 
@@ -456,9 +464,9 @@ def test_broker(committed_db, broker, broker_at, silent_port):
 @pytest.mark.redis
 def test_workers(committed_db, snowflake, broker, start_worker):
     for check, queue in (("enrichment worker", ENRICHMENT), ("delivery worker", DEFAULT)):
-        assert_red(findings()[check], Status.PROBLEM, f"no worker that answers consumes {queue}", f"-Q {queue}")
+        assert_red(finding(check), Status.PROBLEM, f"no worker that answers consumes {queue}", f"-Q {queue}")
     start_worker(ENRICHMENT)
-    found = findings()
+    found = findings("enrichment worker", "delivery worker")
     assert f"consumes {ENRICHMENT}; no run so far" in found["enrichment worker"].fact
     assert found["enrichment worker"].status is Status.OK
     assert found["delivery worker"].status is Status.PROBLEM
@@ -467,7 +475,7 @@ def test_workers(committed_db, snowflake, broker, start_worker):
     deadline = time.monotonic() + 20
     while not WebhookHeartbeat.objects.filter(pk="delivery").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert re.search(r"consumes edx.lms.core.default; last run \d+ s ago", findings()["delivery worker"].fact)
+    assert re.search(r"consumes edx.lms.core.default; last run \d+ s ago", finding("delivery worker").fact)
 
 
 @pytest.mark.redis
@@ -486,7 +494,7 @@ def test_a_worker_without_this_package(committed_db, broker, tmp_path):
         deadline = time.monotonic() + 30
         while " ready." not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert_red(findings()["delivery worker"], Status.PROBLEM, "does not know the task", "Install this package")
+        assert_red(finding("delivery worker"), Status.PROBLEM, "does not know the task", "Install this package")
     finally:
         worker.kill()
         worker.wait()
@@ -496,11 +504,11 @@ def test_a_worker_without_this_package(committed_db, broker, tmp_path):
 
 
 def test_sweep(committed_db):
-    assert_red(findings()["sweep"], Status.WARNING, "no sweep has ever run", "send_due_webhooks")
+    assert_red(finding("sweep"), Status.WARNING, "no sweep has ever run", "send_due_webhooks")
     call_command("send_due_webhooks", stdout=io.StringIO())
-    assert findings()["sweep"].status is Status.OK
+    assert finding("sweep").status is Status.OK
     WebhookHeartbeat.objects.update(beat_at=timezone.now() - timedelta(minutes=4))
-    assert_red(findings()["sweep"], Status.PROBLEM, "last round was 4 min ago", "send_due_webhooks --loop")
+    assert_red(finding("sweep"), Status.PROBLEM, "last round was 4 min ago", "send_due_webhooks --loop")
 
 
 def make_rows(number, status, age=timedelta(minutes=5), **fields):
@@ -525,22 +533,22 @@ def test_rows_that_wait_for_workers(committed_db):
     make_rows(99, WebhookStatus.RECORDED)
     make_rows(50, WebhookStatus.RECORDED, age=timedelta(seconds=30))
     make_rows(50, WebhookStatus.DELIVERED)
-    found = findings()["overdue"]
+    found = finding("overdue")
     assert found.status is Status.OK
     assert found.fact == "99 webhooks due for more than 60 s, the oldest for 5 min"
     make_rows(1, WebhookStatus.PENDING)
-    assert_red(findings()["overdue"], Status.PROBLEM, "100 webhooks due", "CHANNEL_WEBHOOKS_DELIVERY_WORKERS")
+    assert_red(finding("overdue"), Status.PROBLEM, "100 webhooks due", "CHANNEL_WEBHOOKS_DELIVERY_WORKERS")
     make_rows(200, WebhookStatus.AWAITING_ENRICHMENT)
-    assert_red(findings()["overdue"], Status.PROBLEM, "300 webhooks due", "enrichment worker")
+    assert_red(finding("overdue"), Status.PROBLEM, "300 webhooks due", "enrichment worker")
 
 
 def test_rows_that_wait_for_their_endpoint_need_no_worker(endpoint):
     make_rows(100, WebhookStatus.PENDING, endpoint_id=endpoint.pk)
-    assert findings()["overdue"].status is Status.PROBLEM
+    assert finding("overdue").status is Status.PROBLEM
     for _ in range(5):
         WebhookEndpointHealth.note_failure(endpoint.pk, timezone.now(), Failure("HTTP 503"))
-    found = findings()["overdue"]
-    assert_red(found, Status.WARNING, f"100 webhooks wait for endpoint {endpoint.pk}", "No worker helps")
+    found = finding("overdue")
+    assert_red(found, Status.WARNING, f"; besides, 100 for endpoint {endpoint.pk}", "No worker helps")
     assert found.fact.startswith("0 webhooks due")
 
 
@@ -548,19 +556,19 @@ def test_rows_that_wait_for_their_endpoint_need_no_worker(endpoint):
 
 
 def line(endpoint):
-    return findings()[f"endpoint {endpoint.pk}"]
+    return findings("endpoints")[f"endpoint {endpoint.pk}"]
 
 
 def test_endpoints(endpoint):
-    assert findings()["endpoints"].fact == "1 of 1 switched on"
+    assert finding("endpoints").fact == "1 of 1 switched on"
     assert line(endpoint).status is Status.OK
     EnterpriseWebhookConfiguration.objects.update(active=False)
-    assert_red(findings()["endpoints"], Status.PROBLEM, "none of 1 is switched on", "Webhook endpoints")
+    assert_red(finding("endpoints"), Status.PROBLEM, "none of 1 is switched on", "Webhook endpoints")
     assert line(endpoint).status is Status.SKIPPED
 
 
 def test_nothing_is_sent_to_an_endpoint(endpoint, receiver):
-    findings()
+    findings("endpoints")
     assert receiver.log == []
 
 
@@ -604,7 +612,7 @@ def test_an_endpoint_that_fails(endpoint):
     for _ in range(5):
         WebhookEndpointHealth.note_failure(endpoint.pk, timezone.now(), Failure("HTTP 503"))
     found = line(endpoint)
-    assert_red(found, Status.WARNING, "5 failed attempts", "send_test_webhook")
+    assert_red(found, Status.WARNING, "5 attempts in a row failed", "send_test_webhook")
     assert "HTTP 503; the breaker is open for another" in found.fact
 
 

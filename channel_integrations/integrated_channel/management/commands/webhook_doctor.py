@@ -6,7 +6,7 @@ from collections import Counter
 
 from django.core.management.base import BaseCommand
 
-from channel_integrations.integrated_channel.services.doctor import Finding, Status, examine
+from channel_integrations.integrated_channel.services.doctor import CHECKS, Finding, Status, examine
 
 #: of the column of names; and the names that the last line tells
 WIDTH, NAMED = 18, 6
@@ -28,6 +28,15 @@ class Command(BaseCommand):
         parser.add_argument(
             "--json", action="store_true", help="print a JSON list of objects: check, status, fact, advice"
         )
+        parser.add_argument(
+            "--only",
+            action="append",
+            default=[],
+            choices=[check.name for check in CHECKS],
+            metavar="CHECK",
+            help="look at this one alone, and at what it rests on; may be given repeatedly: "
+            + ", ".join(check.name for check in CHECKS),
+        )
         parser.add_argument("--strict", action="store_true", help="end with 1 for a warning as well")
         parser.add_argument(
             "--learning-time",
@@ -38,7 +47,7 @@ class Command(BaseCommand):
 
     def handle(self, *args, **options) -> None:
         findings = []
-        for finding in examine(options["learning_time"]):
+        for finding in examine(options["learning_time"], options["only"]):
             findings.append(finding)
             if not options["json"]:
                 self._print(finding)

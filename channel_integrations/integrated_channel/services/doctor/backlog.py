@@ -61,13 +61,12 @@ def overdue() -> Findings:
     held = [count for count in counts if count["endpoint_id"] in closed]
     free = [count for count in counts if count["endpoint_id"] not in closed]
     waiting, behind = _rows(free), _rows(held)
-    parts = [f"{waiting} {_webhooks(waiting)} due for more than {span(LONG)}"]
+    fact = f"{waiting} {_webhooks(waiting)} due for more than {span(LONG)}"
     if free:
-        parts.append(f"the oldest for {span(now - min(count['first'] for count in free))}")
+        fact += f", the oldest for {span(now - min(count['first'] for count in free))}"
     if held:
         names = ", ".join(str(pk) for pk in sorted(closed))
-        parts.append(f"besides, {behind} {_webhooks(behind)} wait for endpoint {names}, which takes no more right now")
-    fact = ", ".join(parts)
+        fact += f"; besides, {behind} for endpoint {names}, which takes no more right now"
     if waiting >= MANY:
         yield problem(fact, _more_workers(free))
     elif behind >= MANY:

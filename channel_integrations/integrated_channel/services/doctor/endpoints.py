@@ -135,11 +135,11 @@ def _health(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Fi
     health, now = endpoint.health, timezone.now()
     test = f"./manage.py lms send_test_webhook --endpoint {endpoint.pk}"
     if health.failures:
-        since = f"{health.failures} failed attempts since {span(now - (health.failing_since or now))}"
+        since = f"{health.failures} attempts in a row failed, the first {ago(now - (health.failing_since or now))}"
         is_open = health.breaker_open_until and health.breaker_open_until > now
         gate = f"; the breaker is open for another {span(health.breaker_open_until - now)}" if is_open else ""
         yield warning(
-            f"{who}: {since}, the last one {health.last_failure or 'unknown'}{gate}",
+            f"{who}: {since}, the last with: {health.last_failure or 'unknown'}{gate}",
             f"See what it answers, and talk to the partner; webhooks are kept and tried again: {test}",
             name,
         )

@@ -2,7 +2,7 @@
 """Every check, in the order in which a fault in one explains the next."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from channel_integrations.integrated_channel import conf
@@ -62,19 +62,29 @@ CHECKS = (
 )
 
 
-def examine(learning_time: bool = False) -> Iterator[Finding]:
+def examine(learning_time: bool = False, only: Collection[str] = ()) -> Iterator[Finding]:
     """
     Ask everything, one finding after the other as it comes.
 
     :param learning_time: look at what learning time needs although it is switched off
+    :param only: names of checks: ask these alone, and what they rest on
     """
     unanswered: set[str] = set()
-    for check in CHECKS:
+    for check in _wanted(only) if only else CHECKS:
         findings = list(_skipped(check, unanswered, learning_time)) or _asked(check)
         if any(finding.status in (Status.PROBLEM, Status.SKIPPED) for finding in findings):
             unanswered.add(check.name)
         for finding in findings:
             yield finding if finding.check else replace(finding, check=check.name)
+
+
+def _wanted(names: Collection[str]) -> list[Check]:
+    """These checks and what they need; what a check needs stands before it."""
+    wanted = set(names)
+    for check in reversed(CHECKS):
+        if check.name in wanted:
+            wanted.update(check.needs)
+    return [check for check in CHECKS if check.name in wanted]
 
 
 def _skipped(check: Check, unanswered: set[str], learning_time: bool) -> Findings:

@@ -68,8 +68,9 @@ def table() -> Findings:
 def freshness() -> Findings:
     """How old the rollup's latest day is."""
     column, name = conf.learning_time_columns()["date"], conf.learning_time_table()
+    statement = f"SELECT MAX({column}) FROM {name}"  # noqa: S608  (as above)
     try:
-        row = _ask(STATEMENT_SECONDS, f"SELECT MAX({column}) FROM {name}")  # noqa: S608  (as above)
+        row = _ask(STATEMENT_SECONDS, statement)
     except SnowflakeQueryFailed:
         yield warning(
             f"{name} has no column {column} that can be read: how fresh it is cannot be said (lookups do without it)",
@@ -88,7 +89,7 @@ def freshness() -> Findings:
     elif timezone.now().date() - latest > STALE_AFTER:
         yield warning(
             f"the latest day in {name} is {latest}: learning time of the days since is missing from webhooks",
-            "Ask the rollup's owners why its daily load has stopped.",
+            f"Ask the rollup's owners why its daily load has stopped; what they see, in Snowflake: {statement};",
         )
     else:
         yield ok(f"the latest day in {name} is {latest}")
