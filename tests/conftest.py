@@ -13,7 +13,7 @@ from django.test.utils import setup_databases, teardown_databases
 from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomer, EnterpriseCustomerUser
 
 from channel_integrations.integrated_channel import models, snowflake_client, snowflake_connection, wake_up
-from channel_integrations.integrated_channel.services import rollout
+from channel_integrations.integrated_channel.services import heartbeat, rollout
 from tests.lms_host.celery import app as celery_app  # noqa: F401  (the app that the tasks of this process belong to)
 from tests.lms_host.grades.models import PersistentCourseGrade
 from tests.servers import CeleryWorker
@@ -27,6 +27,7 @@ TABLES = (
     models.WebhookLease,
     models.WebhookLookupStatement,
     models.WebhookRollout,
+    models.WebhookHeartbeat,
     models.EnterpriseWebhookConfiguration,
     PersistentCourseGrade,
     CourseEnrollment,
@@ -45,6 +46,7 @@ def fresh_process():
     snowflake_connection.forget_pool()
     snowflake_client.circuit.reset()
     rollout.decision.forget()
+    heartbeat.forget()
     cache.clear()
 
 

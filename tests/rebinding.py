@@ -60,10 +60,16 @@ class Listener:
             raw, _ = self.listener.accept()
             self.connections += 1
             with raw, self.context.wrap_socket(raw, server_side=True) as connection:
-                request = b""
-                while not request.endswith(b"{}"):  # the body; what is left unread would turn the close into a reset
-                    request += connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+                self._answer(connection)
+
+    def _answer(self, connection: ssl.SSLSocket) -> None:
+        request = b""
+        while not request.endswith(b"{}"):  # the body; what is left unread would turn the close into a reset
+            received = connection.recv(65536)
+            if not received:  # Somebody who dials and hangs up.
+                return
+            request += received
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
 
 
 def enter_namespace() -> None:
@@ -83,19 +89,25 @@ def main() -> None:
     import trustme
 
     from channel_integrations.integrated_channel.exceptions import DeliveryFailed
-    from channel_integrations.integrated_channel.http_client import post_json
+    from channel_integrations.integrated_channel.http_client import post_json, try_connection
 
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(HOST).configure_cert(context)
     public, inside, name_server = Listener(PUBLIC, context), Listener(INSIDE, context), NameServer()
 
-    def attempt(*answers: list[str]) -> dict:
+    def post(url: str, ca_bundle: str) -> str:
+        return str(post_json(url, b"{}", {}, 10, ca_bundle).status)
+
+    def dial(url: str, ca_bundle: str) -> str:
+        try_connection(url, 10, ca_bundle)
+        return "connected"
+
+    def attempt(*answers: list[str], send=post) -> dict:
         name_server.answers, name_server.asked = list(answers), 0
         public.connections = inside.connections = 0
         try:
-            url = f"https://{HOST}:{PORT}/"
-            outcome = str(post_json(url, b"{}", {}, 10, authority.cert_pem.bytes().decode()).status)
+            outcome = send(f"https://{HOST}:{PORT}/", authority.cert_pem.bytes().decode())
         except DeliveryFailed as err:
             outcome = err.code
         return {
@@ -112,6 +124,8 @@ def main() -> None:
             "inside": attempt([INSIDE]),
             "both at once": attempt([PUBLIC, INSIDE]),
             "inside, then public": attempt([INSIDE], [PUBLIC]),
+            "public, dialled alone": attempt([PUBLIC], [INSIDE], send=dial),
+            "inside, dialled alone": attempt([INSIDE], [PUBLIC], send=dial),
         },
         sys.stdout,
     )

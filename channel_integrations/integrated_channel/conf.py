@@ -6,10 +6,12 @@ Accessors never raise: a value of the wrong type or out of bounds is reported by
 read as its default, so that a typing error in a settings file cannot stop a worker or a grade.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -159,6 +161,17 @@ def grade_source() -> str | None:
     return given if isinstance(given, str) and given else None
 
 
+def heartbeat_file() -> Path | None:
+    """
+    The file that this process keeps fresh while it is alive, or None.
+
+    From the environment, in place of a setting: all processes of a site share its settings, and each needs a file of
+    its own.
+    """
+    given = os.environ.get("CHANNEL_WEBHOOKS_HEARTBEAT_FILE")
+    return Path(given) if given else None
+
+
 def allow_private_addresses() -> bool:
     """Whether endpoints may be http and on private addresses (development). Anything but True is no."""
     return getattr(settings, "CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES", False) is True
@@ -183,7 +196,7 @@ def learning_time_table() -> str:
 
 
 def learning_time_columns() -> dict[str, str]:
-    """Validated column names under the keys user, course, customer and seconds."""
+    """Validated column names under the keys user, course, customer, seconds and date."""
     default: dict[str, str] = DEFAULTS["CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS"]  # type: ignore[assignment]
     given = _given("CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS")
     return {**default, **given} if _are_column_names(given) else dict(default)
@@ -222,7 +235,8 @@ def problems() -> Iterator[Problem]:
     if not _are_column_names(_given("CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS")):
         yield Problem(
             "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS",
-            "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS must map user, course, customer and seconds to plain identifiers.",
+            "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS must map user, course, customer, seconds and date to plain "
+            "identifiers.",
             'Type for example CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"user": "USER_ID"}; others keep their default.',
         )
     for task in (ENRICHMENT_TASK, DELIVERY_TASK):

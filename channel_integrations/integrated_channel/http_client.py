@@ -26,11 +26,12 @@ from channel_integrations.integrated_channel.exceptions import ConnectionFailed,
 from channel_integrations.integrated_channel.vetted_connections import (
     VettedAdapter,
     check_ca_bundle,
+    connect_and_hang_up,
     seconds_left,
     time_limit,
 )
 
-__all__ = ["HttpAnswer", "check_ca_bundle", "check_url", "post_json"]
+__all__ = ["HttpAnswer", "check_ca_bundle", "check_url", "post_json", "try_connection"]
 
 #: bytes of an answer that are read at the most
 MAX_ANSWER_BYTES = 64 * 1024
@@ -90,6 +91,23 @@ def post_json(
             raise _our_error(err, cause) from cause
     answer_headers = {name.lower(): value for name, value in response.headers.items()}
     return HttpAnswer(response.status_code, answer_headers, text, round((time.monotonic() - started) * 1000))
+
+
+def try_connection(url: str, timeout_seconds: float, ca_bundle: str = "") -> None:
+    """
+    Connect as ``post_json`` would, name lookup, vetting, TLS and all, and hang up: nothing is sent.
+
+    Where webhooks go through a proxy, the connection is made to the proxy alone.
+
+    :raises DeliveryFailed: as ``post_json`` does
+    """
+    check_url(url)
+    with time_limit(timeout_seconds):
+        try:
+            connect_and_hang_up(url, ca_bundle, conf.proxy_url())
+        except (urllib3.exceptions.HTTPError, OSError) as err:
+            cause = _cause(err)
+            raise _our_error(err, cause) from cause
 
 
 class _Session(requests.Session):

@@ -11,7 +11,7 @@ from celery import shared_task
 from edx_django_utils.monitoring import set_code_owner_attribute
 
 from channel_integrations.integrated_channel import wake_up
-from channel_integrations.integrated_channel.services import delivery, enrichment, sweep
+from channel_integrations.integrated_channel.services import delivery, enrichment, heartbeat, sweep
 
 SOFT_LIMIT = 90
 HARD_LIMIT = 120
@@ -26,6 +26,7 @@ def enrich_and_send_completion_webhook(webhook_id: str | None = None) -> None:
     On ``edx.lms.core.webhook_enrichment``. ``webhook_id`` is taken, and ignored, since messages of an earlier release
     may be in the queue: one call serves all.
     """
+    heartbeat.beat(heartbeat.ENRICHMENT)
     enrichment.enrich_in_slot(hand_over=wake_up.delivery)
 
 
@@ -38,6 +39,7 @@ def process_webhook_queue(circulating_token: str | None = None) -> None:
     if slot or circulating_token:
         # Before anything else: a worker that is killed from here on leaves a successor in the broker.
         sweep.keep_circulating(circulating_token, at_least=30.0)
+    heartbeat.beat(heartbeat.DELIVERY)
     if slot:
         delivery.deliver_in_slot(slot, hand_over=sweep.hand_over)
         sweep.keep_circulating(patience=sweep.patience_of(time.monotonic() - started))

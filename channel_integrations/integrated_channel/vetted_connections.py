@@ -18,8 +18,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import urlsplit
 
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
@@ -214,6 +216,32 @@ class VettedAdapter(HTTPAdapter):
         super().cert_verify(conn, url, True, cert)
         if verify is not True:
             conn.ca_certs = conn.ca_cert_dir = None  # the context has the certificates
+
+
+def connect_and_hang_up(url: str, ca_bundle: str, proxy_url: str | None) -> None:
+    """
+    Make the connection that a POST would be sent over, TLS included, and close it; within a ``time_limit``.
+
+    The proxy, where there is one, stands for all that is behind it.
+    """
+    parts = urlsplit(proxy_url or url)
+    host = parts.hostname or ""
+    connection: HTTPConnection
+    if proxy_url:
+        connection = _PlainConnectionToProxy(host, parts.port)
+    elif parts.scheme == "https":
+        connection = _TLSConnection(
+            host,
+            parts.port,
+            ssl_context=_tls_context(ca_bundle or None),
+            ca_certs=None if ca_bundle else DEFAULT_CA_BUNDLE_PATH,
+        )
+    else:
+        connection = _PlainConnection(host, parts.port)
+    try:
+        connection.connect()
+    finally:
+        connection.close()
 
 
 def check_ca_bundle(pem: str) -> None:

@@ -110,21 +110,25 @@ class _Broker:
         self.owed.clear()
         self._forget_connection()
 
+    def open_connection(self) -> Connection:
+        """A connection to the broker that gives up after one try of ``STEP_TIMEOUT`` a step. Made at its first use."""
+        return self._app.connection_for_write(
+            connect_timeout=STEP_TIMEOUT,
+            transport_options={
+                **(self._app.conf.broker_transport_options or {}),
+                "socket_timeout": STEP_TIMEOUT,
+                "socket_connect_timeout": STEP_TIMEOUT,
+                "read_timeout": STEP_TIMEOUT,
+                "write_timeout": STEP_TIMEOUT,
+                "retry_on_timeout": False,
+                "max_retries": 0,
+            },
+        )
+
     def _own_connection(self) -> Connection:
         if self._connection is None or self._pid != os.getpid():
             self._pid = os.getpid()
-            self._connection = self._app.connection_for_write(
-                connect_timeout=STEP_TIMEOUT,
-                transport_options={
-                    **(self._app.conf.broker_transport_options or {}),
-                    "socket_timeout": STEP_TIMEOUT,
-                    "socket_connect_timeout": STEP_TIMEOUT,
-                    "read_timeout": STEP_TIMEOUT,
-                    "write_timeout": STEP_TIMEOUT,
-                    "retry_on_timeout": False,
-                    "max_retries": 0,
-                },
-            )
+            self._connection = self.open_connection()
         return self._connection
 
     def _forget_connection(self) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """
-The tables: endpoints with their health and secrets, webhooks with their attempts, statements to Snowflake, leases, and
-the decisions of the rollout.
+The tables: endpoints with their health and secrets, webhooks with their attempts, statements to Snowflake, leases,
+heartbeats, and the decisions of the rollout.
 
 No table here has a database foreign key. An insert with one waits behind any transaction that has updated the parent
 (user, customer, endpoint) and makes such transactions deadlock, and a left-over constraint of an uninstalled app keeps
@@ -15,6 +15,7 @@ from channel_integrations.integrated_channel.models.endpoint import (
     Region,
 )
 from channel_integrations.integrated_channel.models.health import WebhookEndpointHealth
+from channel_integrations.integrated_channel.models.heartbeat import WebhookHeartbeat
 from channel_integrations.integrated_channel.models.lease import WebhookLease
 from channel_integrations.integrated_channel.models.rollout import WebhookRollout
 from channel_integrations.integrated_channel.models.signing_secret import WebhookSigningSecret
@@ -34,6 +35,7 @@ __all__ = [
     "Region",
     "WebhookDeliveryAttempt",
     "WebhookEndpointHealth",
+    "WebhookHeartbeat",
     "WebhookLease",
     "WebhookLookupStatement",
     "WebhookRollout",

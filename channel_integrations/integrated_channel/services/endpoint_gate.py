@@ -121,6 +121,14 @@ def is_on(endpoint: EnterpriseWebhookConfiguration) -> bool:
     return endpoint.active and not (has_health(endpoint) and endpoint.health.disabled_at)
 
 
+def is_held_back(endpoint: EnterpriseWebhookConfiguration, now: datetime) -> bool:
+    """Whether its webhooks wait for the endpoint itself, however many workers there are."""
+    if not has_health(endpoint):
+        return bool(endpoint.max_requests_per_minute)
+    cautious = endpoint.health.failures_in_a_row > 0 or endpoint.health.catching_up
+    return bool(cautious or endpoint.max_requests_per_minute or not _is_open(endpoint, now))
+
+
 def has_health(endpoint: EnterpriseWebhookConfiguration) -> bool:
     """Whether it has its row; one that was made by a bulk insert gets it with its first webhook."""
     return hasattr(endpoint, "health")

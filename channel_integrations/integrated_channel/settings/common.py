@@ -26,12 +26,14 @@ DEFAULTS = {
     "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE": "LEARNING_TIME",
     # .. setting_name: CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS
     # .. setting_default: the names of the edX rollup
-    # .. setting_description: Column names of the rollup for user, course, customer and seconds.
+    # .. setting_description: Column names of the rollup for user, course, customer and seconds, and for the date of a
+    #     row, which webhook_doctor alone asks for.
     "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS": {
         "user": "USER_ID",
         "course": "COURSERUN_KEY",
         "customer": "ENTERPRISE_CUSTOMER_UUID",
         "seconds": "LEARNING_TIME_SECONDS",
+        "date": "DATE",
     },
     # .. setting_name: CHANNEL_WEBHOOKS_LEARNING_TIME_CACHE_SECONDS
     # .. setting_default: 300

@@ -597,6 +597,8 @@ def test_a_name_server_that_changes_its_answer():
         "inside": refused,
         "both at once": refused,
         "inside, then public": refused,
+        "public, dialled alone": {"outcome": "connected", "asked": 1, "public": 1, "inside": 0},
+        "inside, dialled alone": refused,
     }
 
 

@@ -7,9 +7,13 @@ import time
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, close_old_connections, connections
 
-from channel_integrations.integrated_channel.services import delivery, sweep
+from channel_integrations.integrated_channel.services import delivery, heartbeat, sweep
 
 logger = logging.getLogger(__name__)
+
+
+#: seconds between two signs of life of a loop that waits
+TOUCH_SECONDS = 10.0
 
 
 class Command(BaseCommand):
@@ -39,7 +43,7 @@ class Command(BaseCommand):
         try:
             while True:
                 self._round_that_may_fail()
-                time.sleep(options["interval"])
+                self._wait(options["interval"])
         except KeyboardInterrupt:
             return
 
@@ -53,5 +57,15 @@ class Command(BaseCommand):
             connections.close_all()
 
     def _round(self) -> None:
+        heartbeat.touch_file()
         sweep.tidy()
+        heartbeat.touch_file()
         self.stdout.write(f"attempts made: {delivery.deliver_due()}")
+        heartbeat.beat(heartbeat.SWEEP)
+
+    def _wait(self, seconds: float) -> None:
+        """Sleep, and be seen to be alive."""
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            heartbeat.touch_file()
+            time.sleep(min(left, TOUCH_SECONDS))

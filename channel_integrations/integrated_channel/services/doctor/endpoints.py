@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The endpoints: one line for each that is in order, one for each thing that is wrong with another."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from urllib.parse import urlsplit
+
+from django.db.models import Count
+from django.utils import timezone
+
+from channel_integrations.integrated_channel import conf
+from channel_integrations.integrated_channel.exceptions import AddressRefused, DeliveryFailed, SecretUnreadable
+from channel_integrations.integrated_channel.http_client import check_url, try_connection
+from channel_integrations.integrated_channel.models import (
+    EnterpriseWebhookConfiguration,
+    WebhookStatus,
+    WebhookTransmissionQueue,
+)
+from channel_integrations.integrated_channel.services import endpoint_gate
+from channel_integrations.integrated_channel.services.doctor.findings import (
+    Finding,
+    Findings,
+    ok,
+    problem,
+    skipped,
+    warning,
+)
+from channel_integrations.integrated_channel.services.doctor.moments import ago, span
+
+#: seconds for one endpoint, and for all of them together
+DIAL_SECONDS = 5.0
+ALL_SECONDS = 12.0
+DIALLED_AT_ONCE = 32
+
+
+def endpoints() -> Findings:
+    """Whether there is anybody to send to, and how each of them is."""
+    every = list(EnterpriseWebhookConfiguration.objects.select_related("health", "enterprise_customer").order_by("pk"))
+    on = [endpoint for endpoint in every if endpoint_gate.is_on(endpoint)]
+    if on:
+        yield ok(f"{len(on)} of {len(every)} switched on")
+    else:
+        yield problem(
+            f"none of {len(every)} is switched on: nobody gets a webhook"
+            if every
+            else "there is none: nobody gets a webhook",
+            "Add or switch one on in the Django admin: Completion webhooks, Webhook endpoints "
+            "(/admin/channel_webhooks/enterprisewebhookconfiguration/)",
+        )
+    dialled = _dial(on)
+    for endpoint in every:
+        yield from _examine(endpoint, dialled.get(endpoint.pk))
+
+
+def _examine(endpoint: EnterpriseWebhookConfiguration, dialled: Future | None) -> Iterator[Finding]:
+    name = f"endpoint {endpoint.pk}"
+    who = f"{endpoint.enterprise_customer.name}, {endpoint.region}, {_host(endpoint.webhook_url)}"
+    if not endpoint_gate.is_on(endpoint):
+        yield _switched_off(endpoint, name, who)
+        return
+    wrong = [*_connection(endpoint, name, who, dialled), *_secret(endpoint, name, who), *_health(endpoint, name, who)]
+    yield from wrong
+    if not wrong:
+        how = "the proxy answers" if conf.proxy_url() else "it answers"
+        yield ok(f"{who}: {how}, its secret can be read, no failure since its last success", name)
+
+
+def _switched_off(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Finding:
+    parked = f"{_parked(endpoint)} parked"
+    if not endpoint.active:
+        return skipped(f"{who}: switched off by its operator, {parked}", name)
+    off_for = span(timezone.now() - endpoint.health.disabled_at)
+    return problem(
+        f"{who}: switched off by the sender {off_for} ago ({endpoint.health.disabled_reason}), {parked}",
+        f"Settle it with the partner, type ./manage.py lms send_test_webhook --endpoint {endpoint.pk}, then 'Switch on "
+        "again' on its page in the admin; what is parked goes out then.",
+        name,
+    )
+
+
+def _connection(endpoint: EnterpriseWebhookConfiguration, name: str, who: str, dialled: Future | None) -> Findings:
+    try:
+        check_url(endpoint.webhook_url)
+    except AddressRefused as err:
+        yield problem(f"{who}: the sender refuses its URL. {err}", f"Correct the URL: {_admin_page(endpoint)}", name)
+        return
+    if dialled is None or not dialled.done():
+        yield warning(
+            f"{who}: not tried, since others have used up the {ALL_SECONDS:g} s",
+            f"Try it alone: ./manage.py lms send_test_webhook --endpoint {endpoint.pk}",
+            name,
+        )
+        return
+    try:
+        dialled.result()
+    except AddressRefused as err:
+        yield problem(
+            f"{who}: the sender refuses it. {err}",
+            "Ask the partner for a public address; see what this host is told: "
+            f"getent ahosts {_host(endpoint.webhook_url).partition(':')[0]}",
+            name,
+        )
+    except DeliveryFailed as err:
+        yield problem(
+            f"{who}: no connection ({err})",
+            "If others can be reached, it is the partner's to mend; webhooks are kept and tried again. Then type "
+            f"./manage.py lms send_test_webhook --endpoint {endpoint.pk}",
+            name,
+        )
+
+
+def _secret(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Findings:
+    rotate = f"./manage.py lms rotate_webhook_secret --endpoint {endpoint.pk}"
+    try:
+        secrets = endpoint.signing_secrets()
+    except SecretUnreadable:
+        yield problem(
+            f"{who}: its signing secret was encrypted with another key, and nothing is sent to it",
+            'Put the former key back: FERNET_KEYS = [SECRET_KEY, "the former SECRET_KEY"]; or, if it is lost, give the '
+            f"partner a new secret: {rotate}",
+            name,
+        )
+    else:
+        if not secrets:
+            yield warning(
+                f"{who}: it has no signing secret; its first webhook makes one that the partner does not have",
+                f"Make it now, and give it to the partner: {rotate}",
+                name,
+            )
+
+
+def _health(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Findings:
+    if not endpoint_gate.has_health(endpoint):
+        return
+    health, now = endpoint.health, timezone.now()
+    test = f"./manage.py lms send_test_webhook --endpoint {endpoint.pk}"
+    if health.failures:
+        since = f"{health.failures} attempts in a row failed, the first {ago(now - (health.failing_since or now))}"
+        is_open = health.breaker_open_until and health.breaker_open_until > now
+        gate = f"; the breaker is open for another {span(health.breaker_open_until - now)}" if is_open else ""
+        yield warning(
+            f"{who}: {since}, the last with: {health.last_failure or 'unknown'}{gate}",
+            f"See what it answers, and talk to the partner; webhooks are kept and tried again: {test}",
+            name,
+        )
+    if health.paused_until and health.paused_until > now:
+        yield warning(
+            f"{who}: left alone for another {span(health.paused_until - now)}, {health.last_failure or 'as it asked'} "
+            f"{ago(now - health.last_failure_at) if health.last_failure_at else ''}".rstrip(),
+            f"Nothing to do where it has asked for that (Retry-After); it goes on by itself. Else try {test}",
+            name,
+        )
+
+
+def _parked(endpoint: EnterpriseWebhookConfiguration) -> int:
+    parked = WebhookTransmissionQueue.objects.filter(status=WebhookStatus.PARKED, endpoint_id=endpoint.pk)
+    return parked.aggregate(rows=Count("pk"))["rows"]
+
+
+def _dial(every: Sequence[EnterpriseWebhookConfiguration]) -> dict[int, Future]:
+    """Connect to all of them, many at once, and hang up."""
+    pool = ThreadPoolExecutor(DIALLED_AT_ONCE, thread_name_prefix="webhook-doctor")
+    dialled = {
+        endpoint.pk: pool.submit(
+            try_connection, endpoint.webhook_url, min(DIAL_SECONDS, endpoint.timeout_seconds), endpoint.ca_bundle
+        )
+        for endpoint in every
+    }
+    wait(dialled.values(), timeout=ALL_SECONDS)
+    pool.shutdown(wait=False, cancel_futures=True)
+    return {pk: job for pk, job in dialled.items() if not job.cancelled()}
+
+
+def _host(url: str) -> str:
+    """Host and port alone: a path or a query may be a secret."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+    except ValueError:
+        return "a URL that cannot be read"
+
+
+def _admin_page(endpoint: EnterpriseWebhookConfiguration) -> str:
+    return f"/admin/channel_webhooks/enterprisewebhookconfiguration/{endpoint.pk}/change/"

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What was installed and configured: settings, events, tables, routes, the flag."""
+
+from celery import current_app
+from celery.exceptions import QueueNotFound
+from django.core import checks
+from django.core.checks.registry import registry
+from django.db import connections, router
+from django.db.migrations.loader import MigrationLoader
+from enterprise.models import EnterpriseCustomer
+from openedx_events.learning.signals import PERSISTENT_GRADE_SUMMARY_CHANGED
+
+from channel_integrations.integrated_channel import conf, routers
+from channel_integrations.integrated_channel.models import WebhookTransmissionQueue
+from channel_integrations.integrated_channel.services.doctor.findings import Findings, ok, problem, warning
+from channel_integrations.integrated_channel.services.reconciliation import grade_model
+from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK, ENRICHMENT_TASK, ROUTER
+
+PACKAGE = "channel_integrations."
+
+
+def settings() -> Findings:
+    """This package's system checks."""
+    ours = [check for check in registry.get_checks() if check.__module__.startswith(PACKAGE)]
+    errors = [error for check in ours for error in check(app_configs=None)]
+    for error in errors:
+        say = problem if error.level >= checks.ERROR else warning
+        yield say(f"{error.id}: {error.msg}", error.hint or "Type ./manage.py lms check.")
+    if not errors:
+        yield ok("every setting of this app can be used as it is")
+
+
+def events() -> Findings:
+    """Whether grades reach us, by event and by comparison."""
+    uid = "channel_webhooks.handle_grade_change_for_webhooks"
+    if not any(key[0] == uid for key, *_ in PERSISTENT_GRADE_SUMMARY_CHANGED.receivers):
+        yield problem(
+            "nobody listens to the LMS's grade events: new completions make no webhook",
+            "Install the package so that its entry point is found, and restart the LMS: "
+            "pip install --force-reinstall --no-deps channel-integrations",
+        )
+    elif conf.grade_source() and grade_model() is None:
+        yield warning(
+            f"grade events are listened to, but {conf.grade_source()} is not installed: a completion whose event was "
+            "lost is never found again",
+            'Name the model of the LMS\'s grades: CHANNEL_WEBHOOKS_GRADE_SOURCE = "grades.PersistentCourseGrade"',
+        )
+    else:
+        yield ok("grade events are listened to")
+
+
+def migrations() -> Findings:
+    """Whether this app's tables are those that its code expects."""
+    loader = MigrationLoader(connections[router.db_for_write(WebhookTransmissionQueue)])
+    ours = [key for key in loader.graph.nodes if key[0] == "channel_webhooks"]
+    missing = sorted(name for label, name in ours if (label, name) not in loader.applied_migrations)
+    if missing:
+        yield problem(
+            f"not applied: {', '.join(missing)}",
+            "Bring the tables up to this release: ./manage.py lms migrate channel_webhooks",
+        )
+    else:
+        yield ok(f"all {len(ours)} are applied")
+
+
+def other_tables() -> Findings:
+    """Tables of no installed app that keep customers from being deleted."""
+    connection = connections[router.db_for_write(EnterpriseCustomer)]
+    customers = EnterpriseCustomer._meta.db_table
+    with connection.cursor() as cursor:
+        orphans = set(connection.introspection.table_names(cursor)) - set(connection.introspection.django_table_names())
+        left_over = [
+            table
+            for table in sorted(orphans)
+            if any(
+                referred[1] == customers for referred in connection.introspection.get_relations(cursor, table).values()
+            )
+        ]
+    if left_over:
+        yield warning(
+            f"tables of no installed app refer to customers, which therefore cannot be deleted: {', '.join(left_over)}",
+            "If nobody needs their data, drop these tables: 'Installing into an LMS' in the README says how.",
+        )
+    else:
+        yield ok("nothing that an uninstalled app left behind refers to customers")
+
+
+def routes() -> Findings:
+    """Whether Celery sends the two tasks where they should go, asked of the router that sends them."""
+    expected = {task: _expected_queue(task) for task in (ENRICHMENT_TASK, DELIVERY_TASK)}
+    wrong = [
+        f"{_short(task)} goes to {queue_of(task)}, not to {queue}"
+        for task, queue in expected.items()
+        if queue_of(task) != queue
+    ]
+    if wrong or not _is_first():
+        yield problem(
+            "; ".join(wrong) or "another router is asked before this app's",
+            f'Put this app\'s router first, and restart: CELERY_ROUTES = ["{ROUTER}", "the LMS\'s own"]',
+        )
+    else:
+        yield ok(", ".join(f"{_short(task)} goes to {queue}" for task, queue in expected.items()))
+
+
+def flag() -> Findings:
+    """Whether completions get their learning time."""
+    yield ok("learning time is switched " + ("on" if conf.enrichment_enabled() else "off"))
+
+
+def queue_of(task: str) -> str:
+    """The queue that Celery would send this task to now."""
+    try:
+        queue = current_app.amqp.router.route({}, task).get("queue")
+    except QueueNotFound:
+        return "no queue that is declared"
+    return getattr(queue, "name", queue) or "no queue by name"
+
+
+def _expected_queue(task: str) -> str:
+    return (routers.route_task(task) or {}).get("queue") or current_app.conf.task_default_queue
+
+
+def _is_first() -> bool:
+    given = current_app.conf.task_routes or ()
+    first = next(iter(given), None) if isinstance(given, (list, tuple)) else given
+    return first in (ROUTER, routers.route_task)
+
+
+def _short(task: str) -> str:
+    return task.rsplit(".", 1)[-1]
