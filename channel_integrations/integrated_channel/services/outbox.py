@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 #: tries of one insert: against a neighbour that inserts the same row, and outside a transaction against deadlocks
 INSERT_TRIES = 3
 #: a pass so recent is looked at as a new one
-NEW_FOR = timedelta(seconds=10)
+NEW_FOR = timedelta(seconds=2)
 
 
 def is_too_old(course_pass: CoursePass) -> bool:

@@ -546,7 +546,7 @@ def test_rows_that_wait_for_their_endpoint_need_no_worker(endpoint):
     make_rows(100, WebhookStatus.PENDING, endpoint_id=endpoint.pk)
     assert finding("overdue").status is Status.PROBLEM
     for _ in range(5):
-        WebhookEndpointHealth.note_failure(endpoint.pk, timezone.now(), Failure("HTTP 503"))
+        WebhookEndpointHealth.note_failure(endpoint.pk, timezone.now(), Failure("HTTP 503", timezone.now()))
     found = finding("overdue")
     assert_red(found, Status.WARNING, f"; besides, 100 for endpoint {endpoint.pk}", "No worker helps")
     assert found.fact.startswith("0 webhooks due")
@@ -610,7 +610,7 @@ def test_an_endpoint_whose_secret_cannot_be_read(endpoint):
 
 def test_an_endpoint_that_fails(endpoint):
     for _ in range(5):
-        WebhookEndpointHealth.note_failure(endpoint.pk, timezone.now(), Failure("HTTP 503"))
+        WebhookEndpointHealth.note_failure(endpoint.pk, timezone.now(), Failure("HTTP 503", timezone.now()))
     found = line(endpoint)
     assert_red(found, Status.WARNING, "5 attempts in a row failed", "send_test_webhook")
     assert "HTTP 503; the breaker is open for another" in found.fact
