@@ -194,7 +194,8 @@ def pay_owed() -> None:
     """
     Make the calls that this process could not make, as soon as the broker may be asked again.
 
-    Regrades come all day: where nobody runs the sweep, they are what brings a webhook on its way again.
+    Said with every grade event and by every task: where nobody runs the sweep, that is what brings a webhook on its way
+    again.
     """
     if not broker.owed or broker.is_left_alone():
         return
