@@ -33,6 +33,7 @@ from channel_integrations.integrated_channel.services.reconciliation import grad
 from channel_integrations.integrated_channel.services.region_service import get_user_region
 from channel_integrations.integrated_channel.services.webhook_routing import NoWebhookConfigured, endpoint_for
 
+MAKE_ROW = "./manage.py lms send_due_webhooks, or once CHANNEL_WEBHOOKS_RECONCILE_DAYS are over backfill_webhooks"
 ENDPOINT_PAGE = "Django admin: Completion webhooks → Webhook endpoints"
 STEPS = (
     "customer", "link", "endpoints", "sponsorship", "audit", "consent", "passed", "linked_before", "age", "region",
@@ -95,7 +96,7 @@ class Explanation:
 
 
 def explain(learner: Any, customer: EnterpriseCustomer, course_id: str) -> Explanation:
-    """Walk every condition; reads only. Where there is a webhook, a no does not end the walk: it may have come later."""
+    """Walk every condition; reads only. Where there is a webhook, a no does not end the walk: it may be newer."""
     story = Explanation(learner, customer, course_id)
     course_pass = _pass_of(learner, course_id)
     story.webhook = _webhook(learner, customer, course_id, course_pass)
@@ -133,17 +134,29 @@ def _webhook(learner: Any, customer: Any, course_id: str, course_pass: CoursePas
 def _conditions(story: Explanation, course_pass: CoursePass | None) -> Iterator[Step]:
     learner, customer, course_id = story.learner, story.customer, story.course_id
     page = "Django admin: Enterprise →"
-    yield Step("customer", customer.active, _either(customer.active, "active", "not active"),
-               f"{page} Enterprise Customers: active")  # fmt: skip
+    yield Step(
+        "customer",
+        customer.active,
+        _either(customer.active, "active", "not active"),
+        f"{page} Enterprise Customers: active",
+    )
     link = EnterpriseCustomerUser.all_objects.filter(enterprise_customer=customer, user_id=learner.pk).first()
     linked = bool(link and link.linked)
     since = f"linked since {_at(link.created)}" if link else ""
-    yield Step("link", linked, since if linked else "not linked to the customer",
-               f"{page} Enterprise Customer Learners: link the learner")  # fmt: skip
+    yield Step(
+        "link",
+        linked,
+        since if linked else "not linked to the customer",
+        f"{page} Enterprise Customer Learners: link the learner",
+    )
     endpoints = list(customer.webhook_endpoints.select_related("health").order_by("pk"))
     regions = ", ".join(endpoint.region for endpoint in endpoints)
-    yield Step("endpoints", bool(endpoints), f"for {regions}" if endpoints else "the customer has no endpoint",
-               f"{ENDPOINT_PAGE}: add one")  # fmt: skip
+    yield Step(
+        "endpoints",
+        bool(endpoints),
+        f"for {regions}" if endpoints else "the customer has no endpoint",
+        f"{ENDPOINT_PAGE}: add one",
+    )
     recipient = _recipient(story) if linked and endpoints and customer.active else None
     if recipient is None:
         return
@@ -160,32 +173,55 @@ def _recipient(story: Explanation) -> Recipient | None:
 def _sharing(recipient: Recipient, course_id: str) -> Iterator[Step]:
     wanted = recipient.wanted_from is not None
     how = "sponsored by the customer" if recipient.is_sponsor else "the endpoint takes all completions"
-    yield Step("sponsorship", wanted, how if wanted else "the customer does not sponsor this course run",
-               f"{ENDPOINT_PAGE}: all completions; or enrol the learner through the customer")  # fmt: skip
+    yield Step(
+        "sponsorship",
+        wanted,
+        how if wanted else "the customer does not sponsor this course run",
+        f"{ENDPOINT_PAGE}: all completions; or enrol the learner through the customer",
+    )
     audit = bool(without_audit_reporting(course_id, [recipient]))
-    yield Step("audit", not audit, _either(audit, "the customer does not report audit enrolments", "reported"),
-               "Django admin: Enterprise → Enterprise Customers: enable audit data reporting")  # fmt: skip
+    yield Step(
+        "audit",
+        not audit,
+        _either(audit, "the customer does not report audit enrolments", "reported"),
+        "Django admin: Enterprise → Enterprise Customers: enable audit data reporting",
+    )
     given = "given" if recipient.has_consent else "not required"
-    yield Step("consent", not recipient.lacks_consent, "no data-sharing consent" if recipient.lacks_consent else given,
-               "the learner consents in the LMS (Django admin: Consent → Data Sharing Consents shows it)")  # fmt: skip
+    yield Step(
+        "consent",
+        not recipient.lacks_consent,
+        "no data-sharing consent" if recipient.lacks_consent else given,
+        "the learner consents in the LMS (Django admin: Consent → Data Sharing Consents shows it)",
+    )
 
 
 def _timing(recipient: Recipient, course_pass: CoursePass | None) -> Iterator[Step]:
     if course_pass is None:
         known = grade_model() is not None
-        yield Step("passed", False if known else None,
-                   _either(known, "the LMS holds no passing grade", "not known: the LMS's grades are not read"),
-                   "CHANNEL_WEBHOOKS_GRADE_SOURCE names the grades that are read")  # fmt: skip
+        yield Step(
+            "passed",
+            False if known else None,
+            _either(known, "the LMS holds no passing grade", "not known: the LMS's grades are not read"),
+            "CHANNEL_WEBHOOKS_GRADE_SOURCE names the grades that are read",
+        )
         return
     passed = _at(course_pass.passed_at)
     yield Step("passed", True, f"passed at {passed}", operator_fact=f"(letter grade {course_pass.letter_grade})")
     after = course_pass.passed_at >= recipient.linked_at
-    yield Step("linked_before", after, _either(after, "passed while linked", "passed before the learner was linked"),
-               "nothing: what came before the link is not the customer's to know")  # fmt: skip
+    yield Step(
+        "linked_before",
+        after,
+        _either(after, "passed while linked", "passed before the learner was linked"),
+        "nothing: what came before the link is not the customer's to know",
+    )
     old = is_too_old(course_pass)
     days = conf.max_pass_age().days
-    yield Step("age", not old, f"passed at {passed}, {'more' if old else 'less'} than {days} days ago",
-               "./manage.py lms backfill_webhooks --endpoint ID --since TIME, or CHANNEL_WEBHOOKS_MAX_PASS_AGE_DAYS")  # fmt: skip
+    yield Step(
+        "age",
+        not old,
+        f"passed at {passed}, {'more' if old else 'less'} than {days} days ago",
+        "./manage.py lms backfill_webhooks --endpoint ID --since TIME, or CHANNEL_WEBHOOKS_MAX_PASS_AGE_DAYS",
+    )
 
 
 def _destination(
@@ -200,39 +236,63 @@ def _destination(
     yield Step("region", True, f"{region}, which goes to the endpoint for {endpoint.region}")
     on = endpoint_gate.is_on(endpoint)
     by = "the sender" if endpoint.active else "its operator"
-    yield Step("switched_on", on, "switched on" if on else f"the endpoint was switched off by {by}",
-               f"{ENDPOINT_PAGE} → {endpoint.pk}: switch it on")  # fmt: skip
+    yield Step(
+        "switched_on",
+        on,
+        "switched on" if on else f"the endpoint was switched off by {by}",
+        f"{ENDPOINT_PAGE} → {endpoint.pk}: switch it on",
+    )
     if course_pass and recipient.wanted_from:
         late = course_pass.passed_at >= recipient.wanted_from or bool(story.webhook and story.webhook.backfilled)
         wanted = _at(recipient.wanted_from)
-        yield Step("send_from", late, f"completions from {wanted} on" + ("" if late else ": passed before that"),
-                   f"./manage.py lms backfill_webhooks --endpoint {endpoint.pk} --since TIME")  # fmt: skip
+        yield Step(
+            "send_from",
+            late,
+            f"completions from {wanted} on" + ("" if late else ": passed before that"),
+            f"./manage.py lms backfill_webhooks --endpoint {endpoint.pk} --since TIME",
+        )
     holds = rollout.latest()
     against = holds.reason_against(story.customer.uuid, story.learner.pk, {endpoint.learning_time})
     place = rollout.bucket(story.customer.uuid, story.learner.pk)
-    yield Step("rollout", not against, f"learning time is not looked up: {against}" if against else "looked up",
-               "./manage.py lms webhook_rollout",
-               f"(bucket {place} of {rollout.BUCKETS}, percentage {holds.percentage})")  # fmt: skip
+    yield Step(
+        "rollout",
+        not against,
+        f"learning time is not looked up: {against}" if against else "looked up",
+        "./manage.py lms webhook_rollout",
+        f"(bucket {place} of {rollout.BUCKETS}, percentage {holds.percentage})",
+    )
 
 
 def _what_became_of(webhook: Any) -> Iterator[Step]:
     if webhook is None:
-        yield Step("row", False, "no webhook has been made", "./manage.py lms send_due_webhooks makes it within CHANNEL_WEBHOOKS_RECONCILE_DAYS, backfill_webhooks later")
+        yield Step("row", False, "no webhook has been made", MAKE_ROW)
         return
-    settled = webhook.status not in (WebhookStatus.FAILED, WebhookStatus.CANCELLED, WebhookStatus.NO_ENDPOINT,
-                                     WebhookStatus.PARKED)  # fmt: skip
+    settled = webhook.status not in (
+        WebhookStatus.FAILED,
+        WebhookStatus.CANCELLED,
+        WebhookStatus.NO_ENDPOINT,
+        WebhookStatus.PARKED,
+    )
     details = [f"made {_at(webhook.created)}"]
     details += [f"due {_at(webhook.due_at)}"] if webhook.status in _MOVING else []
     details += ["backfilled"] if webhook.backfilled else []
     details += [f"personal data removed {_at(webhook.purged_at)}"] if webhook.purged_at else []
     said = f"{webhook.status}: {webhook.reason}" if webhook.reason else webhook.status
-    change = f"{ENDPOINT_PAGE}: switch it on" if webhook.status == WebhookStatus.PARKED else (
-        f"./manage.py lms replay_webhooks {webhook.webhook_id}")  # fmt: skip
+    change = (
+        f"{ENDPOINT_PAGE}: switch it on"
+        if webhook.status == WebhookStatus.PARKED
+        else (f"./manage.py lms replay_webhooks {webhook.webhook_id}")
+    )
     yield Step("row", settled, f"{said} ({', '.join(details)})", "" if settled else change)
     if webhook.learning_time_status:
         found = webhook.learning_time is not None
-        yield Step("lookup", found, f"learning time: {webhook.learning_time_status}",
-                   "", f"({webhook.learning_time} seconds)" if found else "")  # fmt: skip
+        yield Step(
+            "lookup",
+            found,
+            f"learning time: {webhook.learning_time_status}",
+            "",
+            f"({webhook.learning_time} seconds)" if found else "",
+        )
     attempts = [
         f"{_at(each.started_at)} {each.status_code or each.error_code} in {each.duration_ms} ms"
         for each in webhook.attempts.order_by("pk")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
+from common.djangoapps.student.models import CourseEnrollment
 from django.core.management import CommandError, call_command, get_commands
 from django.utils import timezone
 from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomerUser
@@ -69,6 +70,10 @@ def in_europe(story):
     UserSocialAuth.objects.create(user=story.learner, provider="saml", uid="m", extra_data={"country": "DE"})
 
 
+def in_audit_mode(story):
+    CourseEnrollment.objects.create(user_id=story.learner.pk, course_id=COURSE, mode="audit")
+
+
 BROKEN = {
     "customer": (lambda s: change_customer(s, active=False), "not active"),
     "link": (lambda s: s.update(EnterpriseCustomerUser, linked=False), "not linked to the customer"),
@@ -77,6 +82,7 @@ BROKEN = {
         lambda s: EnterpriseCourseEnrollment.objects.all().delete(),
         "the customer does not sponsor this course run",
     ),
+    "audit": (in_audit_mode, "the customer does not report audit enrolments"),
     "consent": (lambda s: change_customer(s, enable_data_sharing_consent=True), "no data-sharing consent"),
     "passed": (lambda s: type(s.grade).objects.update(letter_grade=""), "the LMS holds no passing grade"),
     "linked_before": (
@@ -112,7 +118,7 @@ def test_each_condition_as_the_first_no(story, name):
     for word in first.change.replace(",", " ").split():
         assert not word.startswith("CHANNEL_") or word in DEFAULTS
     if "manage.py lms" in first.change:
-        assert first.change.split("manage.py lms ")[1].split()[0] in get_commands()
+        assert first.change.split("manage.py lms ")[1].split()[0].rstrip(",") in get_commands()
 
 
 def test_an_endpoint_that_the_sender_switched_off(story):
