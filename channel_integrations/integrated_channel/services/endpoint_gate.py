@@ -110,7 +110,7 @@ def next_opening() -> datetime | None:
 
     What is parked for an endpoint that is on again may be sent at once; nobody has taken it up yet.
     """
-    openings = [max(endpoint.first_due, _opens_at(endpoint) or endpoint.first_due) for endpoint in _with_pending()]
+    openings = [max(endpoint.first_due, opens_at(endpoint) or endpoint.first_due) for endpoint in _with_pending()]
     if _on_with_parked():
         openings.append(timezone.now())
     return min(openings, default=None)
@@ -162,11 +162,12 @@ def _is_behind(endpoint_id: int) -> bool:
 
 def _is_open(endpoint: EnterpriseWebhookConfiguration, now: datetime) -> bool:
     """A look without a lock, which spares the endpoints that certainly take nothing; ``admit`` decides."""
-    opens_at = _opens_at(endpoint)
-    return opens_at is None or opens_at <= now
+    opening = opens_at(endpoint)
+    return opening is None or opening <= now
 
 
-def _opens_at(endpoint: EnterpriseWebhookConfiguration) -> datetime | None:
+def opens_at(endpoint: EnterpriseWebhookConfiguration) -> datetime | None:
+    """When its breaker, pause and rate limit let a webhook through again; None for at once."""
     return _state(endpoint, endpoint.health, 0).opens_at() if has_health(endpoint) else None
 
 

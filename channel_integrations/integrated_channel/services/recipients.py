@@ -45,16 +45,26 @@ class Recipient:
 
     def reason_against(self, course_pass: CoursePass, *, backfilled: bool = False) -> str:
         """Why this customer gets no webhook for this pass; empty where it gets one. A backfill ignores send_from."""
-        if self.requires_consent and not self.has_consent:
+        if self.lacks_consent:
             return "no data-sharing consent"
         if course_pass.passed_at < self.linked_at:
             return "passed before the learner was linked"
-        wanting = [endpoint.send_from for endpoint in self.endpoints if self.is_sponsor or endpoint.all_completions]
-        if not wanting:
+        if self.wanted_from is None:
             return "the customer does not sponsor this course run"
-        if course_pass.passed_at < min(wanting) and not backfilled:
+        if course_pass.passed_at < self.wanted_from and not backfilled:
             return "passed before the endpoint's send_from"
         return ""
+
+    @property
+    def lacks_consent(self) -> bool:
+        """Whether the customer requires a consent that the learner has not given."""
+        return self.requires_consent and not self.has_consent
+
+    @property
+    def wanted_from(self) -> datetime | None:
+        """Since when an endpoint wants completions of this course run; None where none does."""
+        wanting = [endpoint.send_from for endpoint in self.endpoints if self.is_sponsor or endpoint.all_completions]
+        return min(wanting, default=None)
 
     @property
     def switches(self) -> set[str | None]:
@@ -170,7 +180,7 @@ def owed_for(webhooks: Sequence[Any]) -> dict[int, "Owed | WebhookNotOwed"]:
             (recipient.user_id, recipient.enterprise_customer_uuid): recipient
             for recipient in find_recipients(course_id, {each.user_id for each in of_course} - {None}, (True, False))
         }
-        audit = _without_audit_reporting(course_id, recipients.values())
+        audit = without_audit_reporting(course_id, recipients.values())
         for webhook in of_course:
             recipient = recipients.get((webhook.user_id, webhook.enterprise_customer_uuid))
             try:
@@ -207,7 +217,7 @@ def _by_course(webhooks: Iterable[Any]) -> dict[str, list[Any]]:
     return grouped
 
 
-def _without_audit_reporting(course_id: str, recipients: Iterable[Recipient]) -> set[tuple[int, UUID]]:
+def without_audit_reporting(course_id: str, recipients: Iterable[Recipient]) -> set[tuple[int, UUID]]:
     """
     (learner, customer) of the sponsored enrolments whose ``audit_reporting_disabled`` is set.
 
