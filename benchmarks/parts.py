@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,21 @@ class Part(Daemon):
 
         :raises PartFailed: with the part's own traceback, where it has one
         """
-        self.process.stdin.write(json.dumps([task, arguments]) + "\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(json.dumps([task, arguments]) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError as err:
+            raise self._has_ended() from err
         return self._answer(within)
 
     def kill(self, *how: Any) -> None:
         super().kill(*how)
         for pipe in (self.process.stdin, self.process.stdout) if self.process else ():
-            pipe.close()
+            with suppress(BrokenPipeError):  # what it was asked last, and did not live to read
+                pipe.close()
+
+    def _has_ended(self) -> PartFailed:
+        return PartFailed(f"{self.name} has ended:\n{self.log.read_text()[-4000:]}")
 
     def _answer(self, seconds: float) -> Any:
         deadline = time.monotonic() + seconds
@@ -70,7 +78,7 @@ class Part(Daemon):
                 raise PartFailed(f"{self.name} did not answer within {seconds:.0f} s")
         line = self.process.stdout.readline()
         if not line:
-            raise PartFailed(f"{self.name} has ended:\n{self.log.read_text()[-4000:]}")
+            raise self._has_ended()
         answer = json.loads(line)
         if "error" in answer:
             raise PartFailed(f"{self.name}: {answer['error']}")

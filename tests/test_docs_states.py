@@ -37,16 +37,15 @@ class Host:
 
     def __init__(self, receiver, settings):
         self.receiver, self.settings = receiver, settings
-        settings.FEATURES = {FLAG: False}
-        # Nobody listens there: a lookup ends at once, without a number.
-        settings.SNOWFLAKE_CONFIG = dict.fromkeys(("account", "user", "warehouse", "database", "schema", "role"), "x")
-        settings.SNOWFLAKE_CONFIG |= {"password": "x", "host": "127.0.0.1", "port": free_port(), "protocol": "http"}
-        settings.CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS = 1
+        self.switch_flag(False)
         self.answers(200)
         self.endpoint = make_endpoint(make_customer("Acme"), receiver.url_for("/hook"))
         self.learner = make_learner(self.endpoint.enterprise_customer)
         #: (state, attempts) after each statement
         self.seen = [(EVENT, 0)]
+
+    def switch_flag(self, on):
+        self.settings.FEATURES[FLAG] = on  # in place: Django's overrides are a chain that each reading walks along
 
     def answers(self, status):
         self.receiver.clear()
@@ -79,7 +78,7 @@ class Host:
 
 
 def awaiting_enrichment(host):
-    host.settings.FEATURES = {FLAG: True}
+    host.switch_flag(True)
     grade_event(host.learner)
 
 
@@ -133,17 +132,17 @@ def cancelled(host):
 
 
 def look_up(host):
-    host.settings.FEATURES = {FLAG: True}
+    host.switch_flag(True)
     tasks.enrich_and_send_completion_webhook(str(host.webhook.webhook_id))
 
 
 def switch_flag_off(host):
-    host.settings.FEATURES = {FLAG: False}
+    host.switch_flag(False)
     enrichment.release_overdue()
 
 
 def wait_too_long(host):
-    host.settings.FEATURES = {FLAG: True}
+    host.switch_flag(True)
     WebhookTransmissionQueue.objects.update(enrich_by=timezone.now())
     enrichment.release_overdue()
 
@@ -247,6 +246,13 @@ OPERATIONS = (
 
 @pytest.mark.django_db
 def test_the_diagram_shows_every_transition_there_is_and_no_other(receiver, settings):
+    settings.FEATURES = {}
+    # Nobody listens there: a lookup ends at once, without a number.
+    settings.SNOWFLAKE_CONFIG = {
+        **dict.fromkeys(("account", "user", "warehouse", "database", "schema", "role"), "x"),
+        **{"password": "x", "host": "127.0.0.1", "port": free_port(), "protocol": "http"},
+    }
+    settings.CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS = 1
     make_learner(make_customer())  # edx-enterprise keeps the role that it makes for its first learner in memory
     seen = set()
     for state in STATES:

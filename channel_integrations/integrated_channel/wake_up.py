@@ -48,7 +48,7 @@ class _Broker:
     def __init__(self) -> None:
         # Taken when the app registry is ready, in the main thread: the threads in which an LMS serves requests have no
         # current app, and Celery would make one up whose broker nobody listens to.
-        self._app = current_app._get_current_object()
+        self.app = current_app._get_current_object()
         self._pid = 0
         self._lock = threading.Lock()
         self._connection: Connection | None = None
@@ -67,7 +67,7 @@ class _Broker:
 
     def _publish(self, task_name: str, args: Sequence[Any], countdown: float | None) -> bool:
         try:
-            self._app.tasks[task_name].apply_async(
+            self.app.tasks[task_name].apply_async(
                 args=args,
                 countdown=min(countdown, MAX_COUNTDOWN) if countdown else None,
                 connection=self._own_connection(),
@@ -112,10 +112,10 @@ class _Broker:
 
     def open_connection(self) -> Connection:
         """A connection to the broker that gives up after one try of ``STEP_TIMEOUT`` a step. Made at its first use."""
-        return self._app.connection_for_write(
+        return self.app.connection_for_write(
             connect_timeout=STEP_TIMEOUT,
             transport_options={
-                **(self._app.conf.broker_transport_options or {}),
+                **(self.app.conf.broker_transport_options or {}),
                 "socket_timeout": STEP_TIMEOUT,
                 "socket_connect_timeout": STEP_TIMEOUT,
                 "read_timeout": STEP_TIMEOUT,

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What was installed and configured: settings, events, tables, routes, the flag."""
 
-from celery import current_app
 from celery.exceptions import QueueNotFound
 from django.core import checks
 from django.core.checks.registry import registry
@@ -10,7 +9,7 @@ from django.db.migrations.loader import MigrationLoader
 from enterprise.models import EnterpriseCustomer
 from openedx_events.learning.signals import PERSISTENT_GRADE_SUMMARY_CHANGED
 
-from channel_integrations.integrated_channel import conf, routers
+from channel_integrations.integrated_channel import conf, routers, wake_up
 from channel_integrations.integrated_channel.models import WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services.doctor.findings import Findings, ok, problem, warning
 from channel_integrations.integrated_channel.services.reconciliation import grade_model
@@ -110,18 +109,18 @@ def flag() -> Findings:
 def queue_of(task: str) -> str:
     """The queue that Celery would send this task to now."""
     try:
-        queue = current_app.amqp.router.route({}, task).get("queue")
+        queue = wake_up.broker.app.amqp.router.route({}, task).get("queue")
     except QueueNotFound:
         return "no queue that is declared"
     return getattr(queue, "name", queue) or "no queue by name"
 
 
 def _expected_queue(task: str) -> str:
-    return (routers.route_task(task) or {}).get("queue") or current_app.conf.task_default_queue
+    return (routers.route_task(task) or {}).get("queue") or wake_up.broker.app.conf.task_default_queue
 
 
 def _is_first() -> bool:
-    given = current_app.conf.task_routes or ()
+    given = wake_up.broker.app.conf.task_routes or ()
     first = next(iter(given), None) if isinstance(given, (list, tuple)) else given
     return first in (ROUTER, routers.route_task)
 

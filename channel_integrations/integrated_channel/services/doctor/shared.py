@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from functools import partial
 from urllib.parse import urlsplit
 
-from celery import current_app
 from celery.app.control import Control
 from django.core.cache import DEFAULT_CACHE_ALIAS, caches
 from django.core.cache.backends.dummy import DummyCache
@@ -92,8 +91,7 @@ def _worker(task: str, beat: str, without: str) -> Findings:
     ran = f"last run {ago(timezone.now() - last.beat_at)}" if last else "no run so far"
     start = f"celery -A lms.celery worker -Q {queue} -c 2 -n webhooks@%h"
     try:
-        # Celery's current app is each thread's own: what is to be asked is settled in this one.
-        control, connection = current_app.control, wake_up.broker.open_connection()
+        control, connection = wake_up.broker.app.control, wake_up.broker.open_connection()
         consumers, knowing = within(2 * REPLY_SECONDS + BROKER_SECONDS, _consumers, control, connection, queue, task)
     except Exception as err:  # Each transport raises its own.
         yield problem(
