@@ -61,7 +61,14 @@ class _Broker:
         return self._circuit.is_open()
 
     def publish(self, task_name: str, args: Sequence[Any], countdown: float | None) -> bool:
-        """Send one message; False where it was not sent (the circuit is open, or the broker failed)."""
+        """
+        Send one message; False where it was not sent (the circuit is open, or the broker failed).
+
+        Where Celery runs tasks inside the call (devstacks), nothing is sent: a round of deliveries is not for a
+        learner's request, and it would call for the next one in turn.
+        """
+        if self.app.conf.task_always_eager:
+            return False
         with self._lock:  # kombu's connections are not for several threads at once
             return self._circuit.admits() and self._publish(task_name, args, countdown)
 
@@ -92,7 +99,7 @@ class _Broker:
         """The same for a worker, which may wait: try for so many seconds, whatever the circuit says."""
         deadline = time.monotonic() + patience
         while not self.publish(task_name, args, countdown):
-            if time.monotonic() + TRY_AGAIN_SECONDS > deadline:
+            if self.app.conf.task_always_eager or time.monotonic() + TRY_AGAIN_SECONDS > deadline:
                 return False
             time.sleep(TRY_AGAIN_SECONDS)
             self._circuit.reset()
@@ -109,6 +116,10 @@ class _Broker:
         self._quiet_until.clear()
         self.owed.clear()
         self._forget_connection()
+
+    def after_fork(self) -> None:
+        """In a child: another thread of the parent may have held the lock."""
+        self._lock = threading.Lock()
 
     def open_connection(self) -> Connection:
         """A connection to the broker that gives up after one try of ``STEP_TIMEOUT`` a step. Made at its first use."""
@@ -141,6 +152,7 @@ class _Broker:
 
 
 broker = _Broker()
+os.register_at_fork(after_in_child=broker.after_fork)
 _marks = Circuit(failures=1, open_seconds=OPEN_SECONDS)
 
 

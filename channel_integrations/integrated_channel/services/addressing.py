@@ -51,12 +51,20 @@ def still_owed(webhooks: Sequence[WebhookTransmissionQueue]) -> list[WebhookTran
     owed = owed_for(waited) if waited else {}
     found = []
     for webhook in webhooks:
-        reason = owed.get(webhook.pk)
-        if isinstance(reason, WebhookNotOwed):
-            webhook.mark_cancelled(str(reason))
-        else:
+        try:
+            _require_still_owed(webhook, owed.get(webhook.pk))
             found.append(webhook)
+        except WebhookNotOwed as reason:
+            webhook.mark_cancelled(str(reason))
     return found
+
+
+def _require_still_owed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed | None) -> None:
+    """:raises WebhookNotOwed: with the reason; ``owed`` is None for a row that need not be asked for"""
+    if isinstance(owed, WebhookNotOwed):
+        raise owed
+    if owed:
+        _endpoint_of(webhook, owed, {})
 
 
 def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
@@ -105,8 +113,8 @@ def _endpoint_of(
         endpoint = next((each for each in owed.endpoints if each.pk == webhook.endpoint_id), None)
         if endpoint is None:
             raise WebhookNotOwed(ENDPOINT_DELETED)
-        return endpoint
-    endpoint = endpoint_for(regions[owed.learner.pk], owed.endpoints)
+    else:
+        endpoint = endpoint_for(regions[owed.learner.pk], owed.endpoints)
     if not (owed.recipient.is_sponsor or endpoint.all_completions):
         raise WebhookNotOwed("the customer does not sponsor this course run")
     if webhook.occurred_at < endpoint.send_from and not webhook.backfilled:

@@ -109,7 +109,8 @@ class Round:
         started = 0
         waiting = endpoint_gate.sendable_endpoints()
         for endpoint in sorted(waiting, key=lambda endpoint: self.served.get(endpoint.pk, 0.0)):
-            wanted = min(room - started, endpoint.concurrent_requests - busy[endpoint.pk])
+            takes = 1 if endpoint_gate.is_cautious(endpoint) else endpoint.concurrent_requests
+            wanted = min(room - started, takes - busy[endpoint.pk])
             if wanted > 0:
                 self.served[endpoint.pk] = time.monotonic()
                 started += self._send_safely(endpoint, wanted)

@@ -129,6 +129,11 @@ def is_held_back(endpoint: EnterpriseWebhookConfiguration, now: datetime) -> boo
     return bool(cautious or endpoint.max_requests_per_minute or not _is_open(endpoint, now))
 
 
+def is_cautious(endpoint: EnterpriseWebhookConfiguration) -> bool:
+    """Whether it gets one webhook at a time: ``admit`` would say no to more, under a lock."""
+    return has_health(endpoint) and (endpoint.health.failures_in_a_row > 0 or endpoint.health.catching_up)
+
+
 def has_health(endpoint: EnterpriseWebhookConfiguration) -> bool:
     """Whether it has its row; one that was made by a bulk insert gets it with its first webhook."""
     return hasattr(endpoint, "health")

@@ -78,8 +78,8 @@ def _scrub(pks: Sequence[int], reason: str) -> int:
     """The attempts go first: killed in between, the webhooks are found again."""
     attempts = WebhookDeliveryAttempt.objects.filter(webhook_id__in=pks)
     WebhookDeliveryAttempt.objects.filter(pk__in=list(attempts.values_list("pk", flat=True)))._raw_delete(attempts.db)
-    rows = WebhookTransmissionQueue.objects.filter(pk__in=pks)
-    rows.filter(status__in=_GIVEN_UP).update(status=WebhookStatus.CANCELLED, reason=reason)
+    rows = WebhookTransmissionQueue.objects.by_key(pks)
+    rows.filter(status_now__in=_GIVEN_UP).update(status=WebhookStatus.CANCELLED, reason=reason)
     now = timezone.now()
     return rows.update(
         user_id=None,

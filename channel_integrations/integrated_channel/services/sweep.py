@@ -49,7 +49,8 @@ PATIENCE, PATIENT_UNTIL = 40.0, 80.0
 def tidy(seconds: float = math.inf) -> None:
     """Everything a sweep does but delivering, within so many seconds. Safe to run at any time, and beside itself."""
     deadline = time.monotonic() + seconds
-    release_overdue()
+    while release_overdue() and time.monotonic() < deadline:
+        continue  # batch by batch: what a kill switch sets free is to go out at once
     if _without_wake_up():
         wake_up.enrichment()
     if WebhookLease.acquire(STRAYS, STRAYS_INTERVAL):

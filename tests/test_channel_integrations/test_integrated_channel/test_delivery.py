@@ -11,7 +11,7 @@ from common.djangoapps.student.models import CourseEnrollment
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.utils import timezone
-from enterprise.models import EnterpriseCustomer, EnterpriseCustomerUser
+from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomer, EnterpriseCustomerUser
 from social_django.models import UserSocialAuth
 
 from channel_integrations.integrated_channel.http_client import HttpAnswer
@@ -502,3 +502,30 @@ def test_a_webhook_addressed_a_moment_ago_is_not_asked_for_twice(webhook, receiv
     (claimed,) = endpoint_gate.admit(EnterpriseWebhookConfiguration.objects.get(), 1)
     with django_assert_num_queries(0):
         assert still_owed([claimed]) == [claimed]
+
+
+def test_a_sponsorship_that_ends_while_a_webhook_waits_stops_it_though_another_endpoint_takes_all(webhook, receiver):
+    """What the customer's endpoint for another region takes is no reason to send it to this one."""
+    customer = EnterpriseCustomer.objects.get()
+    sign_on(webhook, "US")
+    us = make_endpoint(customer, receiver.url_for("/us"), region="US")
+    EnterpriseWebhookConfiguration.objects.exclude(pk=us.pk).update(all_completions=True)
+    receiver.expect_request("/us").respond_with_data("no", status=500)
+    deliver()
+    EnterpriseCourseEnrollment.objects.all().delete()
+    make_due(webhook)
+    deliver()
+    webhook.refresh_from_db()
+    assert (webhook.endpoint_id, webhook.status) == (us.pk, WebhookStatus.CANCELLED)
+    assert len(receiver.log) == 1
+
+
+def test_everything_overdue_is_released_by_one_sweep(flag_on, receiver, monkeypatch):
+    monkeypatch.setattr(enrichment, "BATCH", 2)
+    customer = make_customer()
+    make_endpoint(customer, receiver.url_for("/hook"))
+    for _ in range(5):
+        grade_event(make_learner(customer))
+    WebhookTransmissionQueue.objects.update(enrich_by=timezone.now())
+    sweep.tidy()
+    assert not WebhookTransmissionQueue.objects.filter(status=WebhookStatus.AWAITING_ENRICHMENT).exists()

@@ -72,8 +72,10 @@ def broker(redis_server):
     """This process asks the real Redis."""
     before = app.conf.broker_url
     app.conf.broker_url = app.conf.broker_write_url = redis_server.url(0)
+    app.amqp._producer_pool = None  # Celery asks its workers over this, whose broker was another test's
     yield redis_server
     app.conf.broker_url = app.conf.broker_write_url = before
+    app.amqp._producer_pool = None
     wake_up.broker.reset()
 
 
@@ -84,6 +86,7 @@ def broker_at():
 
     def at(port):
         app.conf.broker_url = app.conf.broker_write_url = f"redis://user:hunter2@127.0.0.1:{port}/0"
+        app.amqp._producer_pool = None
 
     yield at
     app.conf.broker_url = app.conf.broker_write_url = before

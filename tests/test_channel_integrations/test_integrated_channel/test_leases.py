@@ -2,14 +2,17 @@
 """Claims by many workers at once, on real, committed rows."""
 
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
+    WebhookLease,
     WebhookLookupStatement,
     WebhookStatus,
     WebhookTransmissionQueue,
@@ -89,3 +92,54 @@ def test_several_workers_at_once_look_no_row_up_twice(committed_db, snowflake, r
     asked = list(WebhookLookupStatement.objects.values_list("asked", flat=True))
     assert (sum(passed_on), sum(asked)) == (120, 120)
     assert len(asked) < 120, "some shared a statement"
+
+
+@pytest.mark.mariadb
+@pytest.mark.parametrize("count", [1, 10, 100, 500])
+def test_nothing_waits_for_an_open_grade_transaction(committed_db, receiver, count):
+    """A row that an LMS request has inserted and not committed: claims and moves of others go past it."""
+    customer = make_customer()
+    make_endpoint(customer, receiver.url_for("/hook"))
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    template = {"enterprise_customer_uuid": customer.pk, "occurred_at": an_hour_ago, "due_at": an_hour_ago}
+    rows = WebhookTransmissionQueue.objects
+    for status, how_many in ((WebhookStatus.DELIVERED, 5000), (WebhookStatus.RECORDED, count)):
+        made = [
+            WebhookTransmissionQueue(deduplication_key=uuid.uuid4().hex, status=status, user_id=1, **template)
+            for _ in range(how_many)
+        ]
+        rows.bulk_create(made, batch_size=1000)
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"ANALYZE TABLE {rows.model._meta.db_table}")
+        cursor.fetchall()
+    inserted, done = threading.Event(), threading.Event()
+
+    def lms_request():
+        with transaction.atomic():
+            grade_event(make_learner(customer))
+            inserted.set()
+            done.wait(20)
+        connections.close_all()
+
+    request = threading.Thread(target=lms_request)
+    request.start()
+    try:
+        assert inserted.wait(10)
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SET SESSION innodb_lock_wait_timeout = 2")
+        pks = list(rows.due(WebhookStatus.RECORDED, timezone.now()).values_list("pk", flat=True)[:count])
+        assert len(rows.claim(pks, WebhookStatus.RECORDED, timezone.now())) == count
+        rows.filter(pk__in=pks).update(lease_token=None)
+        assert rows.move(pks, WebhookStatus.RECORDED, WebhookStatus.CANCELLED, reason="x") == count
+    finally:
+        done.set()
+        request.join()
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SET SESSION innodb_lock_wait_timeout = 50")
+
+
+def test_a_slot_given_back_is_free_whatever_the_clock_of_its_holder_said(committed_db):
+    token = WebhookLease.acquire("x", timedelta(seconds=15))
+    WebhookLease.release("x", token)
+    WebhookLease.objects.update(expires_at=timezone.now() + timedelta(seconds=3))  # the holder's clock is ahead
+    assert WebhookLease.acquire("x", timedelta(seconds=15))

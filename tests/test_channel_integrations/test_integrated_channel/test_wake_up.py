@@ -410,3 +410,16 @@ def test_a_request_served_by_a_thread_reaches_the_lmss_own_broker(acme, broker, 
     thread.start()
     thread.join()
     assert broker.llen(ENRICHMENT) == 1
+
+
+def test_a_celery_that_runs_tasks_inside_the_call_is_sent_nothing(acme):
+    """Devstacks do: the round of deliveries would run in the learner's request, and call for itself."""
+    app.conf.task_always_eager = True
+    try:
+        started = time.monotonic()
+        complete(acme)
+        assert time.monotonic() - started < 2
+    finally:
+        app.conf.task_always_eager = False
+        wake_up.broker.reset()
+    assert WebhookTransmissionQueue.objects.get().status == WebhookStatus.RECORDED

@@ -58,9 +58,11 @@ class Command(BaseCommand):
 
     def _round(self) -> None:
         heartbeat.touch_file()
-        sweep.tidy()
-        heartbeat.touch_file()
-        self.stdout.write(f"attempts made: {delivery.deliver_due()}")
+        try:
+            sweep.tidy()
+        finally:  # What is due goes out whatever the rest of the sweep meets with.
+            heartbeat.touch_file()
+            self.stdout.write(f"attempts made: {delivery.deliver_due()}")
         heartbeat.beat(heartbeat.SWEEP)
 
     def _wait(self, seconds: float) -> None:
