@@ -62,7 +62,7 @@ def test_the_rate_limit_holds_across_workers(endpoint):
 
 
 def test_no_row_is_claimed_twice(endpoint):
-    pks = list(WebhookTransmissionQueue.objects.values_list("pk", flat=True))
+    pks = list(WebhookTransmissionQueue.objects.order_by("pk").values_list("pk", flat=True))
 
     def claim():
         claimed = WebhookTransmissionQueue.objects.claim(pks, WebhookStatus.PENDING, timezone.now())
