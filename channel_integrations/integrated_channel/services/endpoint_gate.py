@@ -125,8 +125,7 @@ def is_held_back(endpoint: EnterpriseWebhookConfiguration, now: datetime) -> boo
     """Whether its webhooks wait for the endpoint itself, however many workers there are."""
     if not has_health(endpoint):
         return bool(endpoint.max_requests_per_minute)
-    cautious = endpoint.health.failures_in_a_row > 0 or endpoint.health.catching_up
-    return bool(cautious or endpoint.max_requests_per_minute or not _is_open(endpoint, now))
+    return bool(is_cautious(endpoint) or endpoint.max_requests_per_minute or not _is_open(endpoint, now))
 
 
 def is_cautious(endpoint: EnterpriseWebhookConfiguration) -> bool:
