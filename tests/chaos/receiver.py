@@ -37,7 +37,8 @@ class Receiver(ThreadingHTTPServer):
     ``url(number)`` is what an endpoint is given.
 
     The answer hangs on the seed, the learner and how often the webhook has come before, hence not on which of two
-    requests was faster.
+    requests was faster. Once ``recovered`` it takes everything: with four failures in ten, an endpoint's breaker, which
+    stays open twice as long after each failed probe, would end when chance wills.
     """
 
     daemon_threads = True
@@ -47,6 +48,7 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.posts: list[Post] = []
         self.faults: list[BaseException] = []
+        self.recovered = False
         self._seed = seed
         self._seen: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -62,7 +64,7 @@ class Receiver(ThreadingHTTPServer):
         with self._lock:
             webhook_id = headers["webhook-id"]
             chance = random.Random(f"{self._seed} {learner} {self._seen[webhook_id]}").random()
-            answer = ANSWERS[int(chance / SHARE)] if chance < SHARE * len(ANSWERS) else "200"
+            answer = ANSWERS[int(chance / SHARE)] if chance < SHARE * len(ANSWERS) and not self.recovered else "200"
             self._seen[webhook_id] += 1
             timestamp = int(headers["webhook-timestamp"])
             self.posts.append(Post(time.time(), path, webhook_id, timestamp, body, answer))

@@ -43,14 +43,18 @@ class Finished(NamedTuple):
 
 
 def write_back(finished: Sequence[Finished]) -> None:
-    """Write everything down: what was taken together, the rest one by one."""
+    """Write everything down: what was taken together, the rest one by one; then what it says of the endpoints."""
     taken = [each for each in finished if each.outcome is Outcome.DELIVERED]
     others = [each for each in finished if each.outcome is not Outcome.DELIVERED]
+    written = []
     for some in [taken, *([each] for each in others)]:
-        if some and not _write_safely(some):
+        if some and _write_safely(some):
+            written += some
+        elif len(some) > 1:
             # A locked row, say, must not take its neighbours with it.
-            for each in some if len(some) > 1 else ():
-                _write_safely([each])
+            written += [each for each in some if _write_safely([each])]
+    # Apart from the rows: the gate locks them in the other order.
+    _note_all(written)
 
 
 def _write_safely(finished: Sequence[Finished]) -> bool:
@@ -63,9 +67,6 @@ def _write_safely(finished: Sequence[Finished]) -> bool:
         ids = ",".join(str(each.webhook.webhook_id) for each in finished)
         logger.exception("source=webhook_delivery status=failure webhook=%s", ids)
         return False
-    # Apart from the rows: the gate locks them in the other order.
-    for each in {each.endpoint.pk: each for each in finished}.values():
-        _note_safely(each)
     for each in finished:
         _log(each, each.webhook.pk in held)
     return True
@@ -94,6 +95,20 @@ def _kept(each: Finished, held: set[int]) -> AttemptResult:
     if answer is None or each.webhook.pk in held:
         return each.result
     return each.result._replace(answer=replace(answer, body_start=""))
+
+
+def _note_all(written: Sequence[Finished]) -> None:
+    """
+    Each failure, then one success for each endpoint that took something.
+
+    What ended together has no order. An endpoint that took some of it is alive: told first, its success would leave
+    the failures beside it in a row, and a handful of answers could open the breaker.
+    """
+    for each in written:
+        if each.outcome is not Outcome.DELIVERED:
+            _note_safely(each)
+    for each in {each.endpoint.pk: each for each in written if each.outcome is Outcome.DELIVERED}.values():
+        _note_safely(each)
 
 
 def _note_safely(each: Finished) -> None:
