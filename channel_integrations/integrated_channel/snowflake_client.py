@@ -50,14 +50,16 @@ class StatementReport(NamedTuple):
 @dataclass(frozen=True)
 class LearningTimes:
     """
-    What came of a lookup: each key is in one of the two dicts.
+    What came of a lookup: each key is in one of the first two dicts.
 
     ``seconds`` has None where there is no number; ``errors`` has what kept it from being looked up.
+    ``durations_ms`` has the milliseconds of the key's statement: 0 from the cache, nothing where nobody was asked.
     """
 
     seconds: dict[LearningTimeKey, int | None] = field(default_factory=dict)
     errors: dict[LearningTimeKey, LearningTimeUnavailable] = field(default_factory=dict)
     statements: list[StatementReport] = field(default_factory=list)
+    durations_ms: dict[LearningTimeKey, int] = field(default_factory=dict)
 
 
 class SnowflakeLearningTimeClient:
@@ -92,6 +94,7 @@ class SnowflakeLearningTimeClient:
         known = cached(wanted)
         times = _look_up([key for key in wanted if key not in known])
         times.seconds.update(known)
+        times.durations_ms.update(dict.fromkeys(known, 0))
         return times
 
 
@@ -129,6 +132,7 @@ def _ask(keys: Sequence[LearningTimeKey], times: LearningTimes) -> None:
     times.seconds.update(found)
     numbers = sum(seconds is not None for seconds in found.values())
     duration_ms = round((time.monotonic() - started) * 1000)
+    times.durations_ms.update(dict.fromkeys(keys, duration_ms))
     times.statements.append(StatementReport(began_at, duration_ms, len(keys), numbers, status))
     logger.info(
         "source=snowflake_client status=%s duration_ms=%s asked=%s found=%s",

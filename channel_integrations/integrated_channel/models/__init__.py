@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """
 The tables: endpoints with their health and secrets, webhooks with their attempts, statements to Snowflake, leases,
-heartbeats, and the decisions of the rollout.
+heartbeats, the decisions of the rollout, and why passes made no webhook.
 
 No table here has a database foreign key. An insert with one waits behind any transaction that has updated the parent
 (user, customer, endpoint) and makes such transactions deadlock, and a left-over constraint of an uninstalled app keeps
@@ -20,6 +20,7 @@ from channel_integrations.integrated_channel.models.lease import WebhookLease
 from channel_integrations.integrated_channel.models.rollout import WebhookRollout
 from channel_integrations.integrated_channel.models.signing_secret import WebhookSigningSecret
 from channel_integrations.integrated_channel.models.statement import WebhookLookupStatement
+from channel_integrations.integrated_channel.models.suppression import WebhookSuppression
 from channel_integrations.integrated_channel.models.webhook import (
     FINISHED,
     UNFINISHED,
@@ -41,5 +42,6 @@ __all__ = [
     "WebhookRollout",
     "WebhookSigningSecret",
     "WebhookStatus",
+    "WebhookSuppression",
     "WebhookTransmissionQueue",
 ]

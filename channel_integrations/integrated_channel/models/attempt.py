@@ -61,6 +61,7 @@ class WebhookDeliveryAttempt(models.Model):
     class Meta:
         app_label = "channel_webhooks"
         verbose_name = _("delivery attempt")
+        indexes = [models.Index(fields=["started_at"], name="channel_webhooks_attempted")]
 
     def __str__(self) -> str:
         return f"{self.webhook_id} #{self.number}"

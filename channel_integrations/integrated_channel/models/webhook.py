@@ -35,10 +35,15 @@ class WebhookStatus(models.TextChoices):
 
 
 class EnrichmentOutcome(NamedTuple):
-    """The seconds; or None, and why there is no number. The status is that of ``learning_time_status``."""
+    """
+    The seconds; or None, and why there is no number. The status is that of ``learning_time_status``.
+
+    ``lookup_ms``: milliseconds that its statement took, 0 from the cache; None where nothing was looked up.
+    """
 
     learning_time: int | None
     status: str
+    lookup_ms: int | None = None
 
 
 UNFINISHED = (WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.RECORDED, WebhookStatus.PENDING)
@@ -104,11 +109,10 @@ class WebhookQuerySet(models.QuerySet):
         """
         now = timezone.now()
         for webhook in webhooks:
-            webhook.learning_time, webhook.learning_time_status = outcomes[webhook.pk]
+            webhook.learning_time, webhook.learning_time_status, webhook.lookup_ms = outcomes[webhook.pk]
             webhook.status = WebhookStatus.RECORDED
-        return self._write_back(
-            webhooks, ["learning_time", "learning_time_status"], status=WebhookStatus.RECORDED, due_at=now
-        )
+        own = ["learning_time", "learning_time_status", "lookup_ms"]
+        return self._write_back(webhooks, own, status=WebhookStatus.RECORDED, due_at=now)
 
     def mark_addressed(self, webhooks: "Sequence[WebhookTransmissionQueue]") -> int:
         """
@@ -130,6 +134,7 @@ class WebhookQuerySet(models.QuerySet):
         written = held.update(
             status=WebhookStatus.DELIVERED,
             delivered_at=now,
+            finished_at=now,
             reason="",
             attempts_made=models.F("attempts_made") + 1,
             tries=models.F("tries") + 1,
@@ -159,6 +164,7 @@ class WebhookQuerySet(models.QuerySet):
     def move(self, pks: Sequence[int], before: str, after: str, **changes) -> int:
         """Move those of these rows that have the one status and are not leased to the other; returns how many."""
         now, moved = timezone.now(), 0
+        changes["finished_at"] = now if after in FINISHED else None
         for start in range(0, len(pks), PAGE):
             rows = self.by_key(pks[start : start + PAGE]).filter(status_now=before)
             free = rows.filter(models.Q(lease_token=None) | models.Q(due_now__lte=now))
@@ -199,6 +205,9 @@ class WebhookTransmissionQueue(models.Model):
 
     learning_time = models.PositiveBigIntegerField(null=True, help_text=_("Seconds."))
     learning_time_status = models.CharField(max_length=20, blank=True)
+    lookup_ms = models.PositiveIntegerField(
+        null=True, help_text=_("Milliseconds that its statement took; 0 from the cache, empty without a lookup.")
+    )
 
     endpoint_id = models.PositiveBigIntegerField(null=True)
     region = models.CharField(max_length=10, choices=Region.choices, blank=True)
@@ -208,6 +217,7 @@ class WebhookTransmissionQueue(models.Model):
         default=0, help_text=_("Attempts since the schedule began; a replay begins it anew.")
     )
     delivered_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True, help_text=_("When it was delivered, failed for good or cancelled."))
     created = models.DateTimeField(default=timezone.now)
     modified = models.DateTimeField(auto_now=True)
     purged_at = models.DateTimeField(null=True, help_text=_("When personal data and attempts were removed."))
@@ -222,6 +232,12 @@ class WebhookTransmissionQueue(models.Model):
             models.Index(fields=["status", "endpoint_id", "due_at"], name="channel_webhooks_endpoint_due"),
             models.Index(fields=["endpoint_id", "lease_token"], name="channel_webhooks_in_flight"),
             models.Index(fields=["purged_at", "created"], name="channel_webhooks_retention"),
+            models.Index(fields=["finished_at", "status"], name="channel_webhooks_finished"),
+        ]
+        # To look at webhooks is Django's own permission to view them, to configure is the one to change endpoints.
+        permissions = [
+            ("operate_webhooks", _("Can resend and cancel webhooks, test endpoints and switch them on again")),
+            ("view_webhook_personal_data", _("Can see who a webhook is about and what it says")),
         ]
 
     def __str__(self) -> str:
@@ -246,7 +262,7 @@ class WebhookTransmissionQueue(models.Model):
 
     def mark_failed(self, reason: str) -> bool:
         """An attempt failed for good."""
-        return self._release_after_attempt(status=WebhookStatus.FAILED, reason=reason[:100])
+        return self._release_after_attempt(status=WebhookStatus.FAILED, finished_at=timezone.now(), reason=reason[:100])
 
     def mark_refused(self, reason: str) -> bool:
         """The endpoint wants no more webhooks; this one waits until a person has settled that."""
@@ -254,7 +270,7 @@ class WebhookTransmissionQueue(models.Model):
 
     def mark_cancelled(self, reason: str) -> bool:
         """The webhook is no longer owed."""
-        return self._release(status=WebhookStatus.CANCELLED, reason=reason)
+        return self._release(status=WebhookStatus.CANCELLED, finished_at=timezone.now(), reason=reason)
 
     def mark_without_endpoint(self, region: str) -> bool:
         """Nobody takes webhooks about learners of this region."""

@@ -162,9 +162,9 @@ def _key_of(webhook: WebhookTransmissionQueue) -> LearningTimeKey:
 
 def _outcome(times: LearningTimes, key: LearningTimeKey) -> EnrichmentOutcome:
     if key in times.errors:
-        return EnrichmentOutcome(None, times.errors[key].code)
+        return EnrichmentOutcome(None, times.errors[key].code, times.durations_ms.get(key))
     seconds = times.seconds[key]
-    return EnrichmentOutcome(seconds, NO_ROW if seconds is None else FOUND)
+    return EnrichmentOutcome(seconds, NO_ROW if seconds is None else FOUND, times.durations_ms[key])
 
 
 def _log(webhooks: Sequence[WebhookTransmissionQueue], times: LearningTimes, duration_ms: float) -> None:

@@ -79,8 +79,8 @@ def _scrub(pks: Sequence[int], reason: str) -> int:
     attempts = WebhookDeliveryAttempt.objects.filter(webhook_id__in=pks)
     WebhookDeliveryAttempt.objects.filter(pk__in=list(attempts.values_list("pk", flat=True)))._raw_delete(attempts.db)
     rows = WebhookTransmissionQueue.objects.by_key(pks)
-    rows.filter(status_now__in=_GIVEN_UP).update(status=WebhookStatus.CANCELLED, reason=reason)
     now = timezone.now()
+    rows.filter(status_now__in=_GIVEN_UP).update(status=WebhookStatus.CANCELLED, reason=reason, finished_at=now)
     return rows.update(
         user_id=None,
         percent_grade=None,

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Breaker, pauses, limits, switching off and on, and that endpoints do not hold each other up."""
 
+import itertools
 import threading
 import time
+from concurrent.futures import wait
 from datetime import timedelta
 
 import pytest
@@ -340,6 +342,26 @@ def test_many_failures_at_once_are_one_step_of_the_breakers_ladder(threaded_rece
     health = health_of(endpoint)
     assert (health.failures, health.failures_in_a_row) == (32, 5)
     assert health.breaker_open_until < timezone.now() + timedelta(seconds=31)
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_an_endpoint_that_takes_some_of_what_ends_together_does_not_fail_in_a_row(threaded_receiver, taken):
+    together, answered = threading.Barrier(8), itertools.count()
+
+    def answer_some(request):
+        together.wait(10)
+        return Response("", status=200 if next(answered) < taken else 500)
+
+    threaded_receiver.expect_request("/some").respond_with_handler(answer_some)
+    endpoint = make_endpoint(make_customer(), threaded_receiver.url_for("/some"), max_concurrent_requests=8)
+    complete(endpoint, 8)
+    while address_due():
+        pass
+    round_ = delivery.Round()
+    assert round_._start() == 8
+    wait(round_.under_way)
+    round_._finish(0)
+    assert bool(health_of(endpoint).breaker_open_until) is not bool(taken)
 
 
 def test_what_is_parked_for_an_endpoint_switched_on_past_the_admin_is_due(endpoint):
