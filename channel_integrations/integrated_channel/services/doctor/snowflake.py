@@ -117,8 +117,8 @@ def _number(err: Exception) -> int | None:
 def _sign_in_advice(number: int | None) -> str:
     if number not in REFUSED:
         return (
-            f"See whether the network lets this host through: curl -sSI {_address()} -- no such host: correct "
-            "'account' in SNOWFLAKE_CONFIG; no answer: have the firewall opened; an answer: see https://status.snowflake.com"
+            f"See whether the network lets this host through: curl -sSI {_address()} -- no such host, or 404: "
+            "correct 'account' in SNOWFLAKE_CONFIG; no answer: have the firewall opened; else see https://status.snowflake.com"
         )
     user = conf.snowflake_config().get("user")
     hints = {
