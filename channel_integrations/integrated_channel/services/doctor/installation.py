@@ -96,7 +96,7 @@ def other_tables() -> Findings:
     if left_over:
         yield warning(
             f"tables of no installed app refer to customers, which therefore cannot be deleted: {', '.join(left_over)}",
-            "If nobody needs their data (make a dump first), drop them by what ./manage.py lms dbshell reads: "
+            "If nobody needs their data (make a dump first), drop them: type into ./manage.py lms dbshell "
             + DROP.get(connection.vendor, "DROP TABLE {};").format(", ".join(left_over)),
         )
     else:
