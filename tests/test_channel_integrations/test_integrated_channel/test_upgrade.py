@@ -8,15 +8,22 @@ that depends on another app's fails here.
 """
 
 import datetime
+import io
 import itertools
 import uuid
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from django.db import connections, models
+from django.core.management import call_command
+from django.db import connections, models, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
+
+from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
+from tests.factories import grade_event, make_customer, make_endpoint, make_learner, write_grade
+from tests.lms_host.grades.models import PersistentCourseGrade
 
 APP = "channel_webhooks"
 OTHER = "other_release"
@@ -42,9 +49,9 @@ def other_database(django_db_setup, django_db_blocker, tmp_path):
     del connections[OTHER], connections.settings[OTHER]
 
 
-def migrate(migration: str | None) -> None:
+def migrate(migration: str | None, alias: str = OTHER) -> None:
     """Forward or backward to this migration of ours; None is before the first."""
-    executor = MigrationExecutor(connections[OTHER])
+    executor = MigrationExecutor(connections[alias])
     executor.migrate([(APP, migration)])
 
 
@@ -136,6 +143,34 @@ def test_an_earlier_release_reads_and_keeps_what_the_newest_has_written(other_da
             row.save(using=OTHER, force_update=True)
     after = [values_of(row) for row in rows]
     assert [{**row, "modified": 0} for row in after] == [{**row, "modified": 0} for row in before]
+
+
+@pytest.fixture
+def tables_of_the_release_before(committed_db):
+    """The test database as an operator finds it who has forgotten to migrate."""
+    migrate(NAMES[-2], "default")
+    try:
+        yield
+    finally:
+        migrate(NAMES[-1], "default")
+
+
+def test_the_newest_release_on_the_tables_of_the_one_before(tables_of_the_release_before, receiver, caplog):
+    """A grade comes through, inside a transaction and outside, and the sweep makes up for it after the migration."""
+    endpoint = make_endpoint(make_customer(), receiver.url_for("/hook"))
+    for enclosed in (True, False):
+        learner = make_learner(endpoint.enterprise_customer)
+        with transaction.atomic() if enclosed else nullcontext():
+            write_grade(learner)
+            grade_event(learner)
+            assert PersistentCourseGrade.objects.filter(user_id=learner.id).exists()
+    assert caplog.text.count("source=webhook_handler status=failure") == 2
+    assert PersistentCourseGrade.objects.count() == 2
+    migrate(NAMES[-1], "default")
+    assert WebhookTransmissionQueue.objects.count() == 0
+    call_command("send_due_webhooks", stdout=io.StringIO())
+    assert WebhookTransmissionQueue.objects.filter(status=WebhookStatus.DELIVERED).count() == 2
+    assert len(receiver.log) == 2
 
 
 def test_taken_out_and_put_in_again(other_database):
