@@ -31,7 +31,7 @@ def add_endpoint(parser: argparse.ArgumentParser, what: str, required: bool = Fa
         type=whole_number(1, 2**63 - 1, "the number of an endpoint, as in its address in the admin"),
         required=required,
         metavar="ID",
-        help=f"{what}; its number is in its address in the admin, and a number that is not there lists those that are",
+        help=f"{what}, by the number in its address in the admin",
     )
 
 
