@@ -19,7 +19,7 @@ from django.urls import resolve, reverse
 from django.utils import timezone
 from standardwebhooks import Webhook
 
-from channel_integrations.integrated_channel.admin import webhook as webhook_admin
+from channel_integrations.integrated_channel.admin import webhook_views
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookDeliveryAttempt,
@@ -724,7 +724,7 @@ def test_too_many_are_for_the_command(operator, endpoint):
             occurred_at=timezone.now(),
             status=WebhookStatus.FAILED,
         )
-        for number in range(webhook_admin.MAX_REPLAYED)
+        for number in range(webhook_views.MAX_AT_ONCE)
     ]
     WebhookTransmissionQueue.objects.bulk_create(rows, batch_size=2000)
     one = WebhookTransmissionQueue.objects.first()
@@ -732,7 +732,7 @@ def test_too_many_are_for_the_command(operator, endpoint):
     make_webhook(endpoint)
     response = operator.get(select(operator, [one], select_across="1")["Location"])
     assert "more than 10000 webhooks" in text_of(response) and "manage.py replay_webhooks" in text_of(response)
-    many = ",".join(uuid.uuid4().hex for _ in range(webhook_admin.MAX_REPLAYED + 1))
+    many = ",".join(uuid.uuid4().hex for _ in range(webhook_views.MAX_AT_ONCE + 1))
     assert operator.post(url(WEBHOOK, "replay"), {"webhooks": many}).status_code == 400
 
 
