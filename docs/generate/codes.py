@@ -43,6 +43,7 @@ CANCELLED = {
     "endpoint deleted": "nothing for a webhook that was addressed: it belongs to the endpoint that is gone",
     "learner retired": "nothing: it has been scrubbed",
     "past its retention": "nothing: it has been scrubbed",
+    "cancelled by an operator": "nothing; the webhook's history in the admin says who it was, where it was done there",
 }
 INTRODUCTION = """\
 # Codes and reasons
