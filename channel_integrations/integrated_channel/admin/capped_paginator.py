@@ -18,12 +18,12 @@ class CappedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         """How many there are; ``CAP`` + 1 stands for more."""
-        return self.object_list.order_by()[: CAP + 1].count()
+        return self.object_list.order_by()[: self.cap + 1].count()
 
     @property
     def is_capped(self) -> bool:
         """Whether there are more than have been counted."""
-        return self.count > CAP
+        return self.count > self.cap
 
     def page(self, number: Any) -> Page:
         """The rows of a page, read by their primary keys."""

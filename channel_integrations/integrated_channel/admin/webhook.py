@@ -99,7 +99,7 @@ class WebhookAdmin(WebhookViews):
     @admin.display(description=_("customer"))
     def customer_link(self, webhook):
         uuid = webhook.enterprise_customer_uuid
-        name = EnterpriseCustomer.all_customers.filter(pk=uuid).values_list("name", flat=True).first()
+        name = EnterpriseCustomer.objects.filter(pk=uuid).values_list("name", flat=True).first()
         url = _url_or_none("admin:enterprise_enterprisecustomer_change", uuid) if name else None
         if url:
             return format_html('<a href="{}">{}</a> {}', url, name, uuid)
