@@ -87,7 +87,6 @@ class EndpointForm(forms.ModelForm):
             NON_FIELD_ERRORS: {
                 "unique_together": _("An endpoint for this customer and region already exists: change that one.")
             },
-            "enterprise_customer": {"required": _NO_CUSTOMER, "invalid_choice": _NO_CUSTOMER},
             "webhook_url": dict.fromkeys(
                 ("required", "invalid"), _("Type an https URL, for example https://partner.example.com/webhooks.")
             ),
@@ -95,3 +94,7 @@ class EndpointForm(forms.ModelForm):
             "max_concurrent_requests": _from_to(1, MAX_CONCURRENT_REQUESTS),
             "max_requests_per_minute": dict.fromkeys(("min_value", "max_value", "invalid"), _NO_LIMIT),
         }
+
+    def add_error(self, field, error):
+        """Whatever is wrong with a customer, the same helps; the errors of a UUID cannot be worded by ``Meta``."""
+        super().add_error(field, _NO_CUSTOMER if field == "enterprise_customer" else error)
