@@ -59,8 +59,12 @@ def timeline(webhook: WebhookTransmissionQueue, with_answers: bool = False) -> l
         (webhook.occurred_at, Event("", "", gettext("The learner passed."))),
         (webhook.created, Event("", "", _creation(webhook))),
     ]
+    if webhook.learning_time_status:  # When it was looked up is not kept.
+        moments.append((webhook.created, Event(NONE, "", _lookup(webhook), _lookup_took(webhook))))
     for attempt in webhook.attempts.order_by("pk"):
         moments.append((attempt.started_at, _of(attempt, with_answers)))
+    if webhook.delivered_at and webhook.delivered_at != webhook.finished_at:
+        moments.append((webhook.delivered_at, Event("", "", gettext("It was delivered, before it was replayed."))))
     if webhook.finished_at:
         ended = WebhookStatus(webhook.status).label
         moments.append((webhook.finished_at, Event("", "", gettext("The end: %(status)s.") % {"status": ended})))
@@ -69,19 +73,27 @@ def timeline(webhook: WebhookTransmissionQueue, with_answers: bool = False) -> l
     moments.sort(key=lambda moment: moment[0])  # stable: what happens at once stays in the order above
     events, before = [], None
     for at, event in moments:
+        if event.at == NONE:
+            events.append(event)
+            continue
         events.append(event._replace(at=unbroken(at), waited=_since(at - before) if before else ""))
         before = at
     return events
 
 
 def lookup(webhook: WebhookTransmissionQueue) -> str:
-    """What came of the lookup, and what it took."""
-    said = str(LOOKUPS.get(webhook.learning_time_status, webhook.learning_time_status))
+    """What came of the lookup."""
+    return str(LOOKUPS.get(webhook.learning_time_status, webhook.learning_time_status))
+
+
+def _lookup(webhook: WebhookTransmissionQueue) -> str:
+    return gettext("Learning time: %(said)s") % {"said": lookup(webhook)}
+
+
+def _lookup_took(webhook: WebhookTransmissionQueue) -> str:
     if webhook.lookup_ms is None:
-        return said
-    if webhook.lookup_ms == 0:
-        return gettext("%(said)s It came from the cache.") % {"said": said}
-    return gettext("%(said)s Its statement took %(ms)s ms.") % {"said": said, "ms": webhook.lookup_ms}
+        return ""
+    return gettext("%(ms)s ms") % {"ms": webhook.lookup_ms} if webhook.lookup_ms else gettext("cache")
 
 
 def _creation(webhook: WebhookTransmissionQueue) -> str:

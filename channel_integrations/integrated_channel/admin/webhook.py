@@ -64,10 +64,6 @@ class WebhookAdmin(WebhookViews):
         "passed",
         "lookup",
         "due",
-        "made",
-        "delivered",
-        "finished",
-        "purged",
     )
     fieldsets = (
         (
@@ -78,7 +74,6 @@ class WebhookAdmin(WebhookViews):
             _("How far it has come"),
             {"fields": ("state", "endpoint_link", "region", "lookup", "due", "attempts_made", "tries")},
         ),
-        (_("Times"), {"fields": ("made", "delivered", "finished", "purged")}),
     )
 
     # What is shown
@@ -140,18 +135,6 @@ class WebhookAdmin(WebhookViews):
     @admin.display(description=_("passed"))
     def passed(self, webhook):
         return written(webhook.occurred_at)
-
-    @admin.display(description=_("delivered"))
-    def delivered(self, webhook):
-        return written(webhook.delivered_at)
-
-    @admin.display(description=_("came to its end"))
-    def finished(self, webhook):
-        return written(webhook.finished_at)
-
-    @admin.display(description=_("personal data removed"))
-    def purged(self, webhook):
-        return written(webhook.purged_at)
 
     # Who may do what, and what may be asked
 
