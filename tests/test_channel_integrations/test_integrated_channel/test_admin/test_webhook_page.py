@@ -129,7 +129,7 @@ def test_a_real_delivery_has_its_page(operator, endpoint, receiver):
     webhook = WebhookTransmissionQueue.objects.get()
     page = operator.get(url(WEBHOOK, "change", webhook.pk))
     assert [line[2].partition(":")[0] for line in events(page)] == [
-        *("The learner passed.", "The webhook was made.", "Attempt 1", "The end"),
+        *("The learner passed.", "The webhook was made.", "Learning time", "Attempt 1", "The end"),
     ]
     assert "Delivered The endpoint has taken it." in text_of(page)
 
