@@ -17,6 +17,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from channel_integrations.integrated_channel.admin.operations import CANCELLATION, REPLAY, Operation, read
@@ -43,7 +44,7 @@ class WebhookViews(admin.ModelAdmin):
 
     def get_urls(self):
         views = (
-            ("learner/", "learner", self.learner_view),
+            ("learner/", "learner", sensitive_post_parameters("learner")(self.learner_view)),
             ("replay/", "replay", self.replay_view),
             ("cancel/", "cancel", self.cancel_view),
             ("<path:object_id>/replay/", "replay_one", self.replay_one_view),
