@@ -86,6 +86,7 @@ def test_an_endpoint_that_is_none(endpoint, name, number, said):
     "typed",
     [
         ["replay_webhooks"],
+        ["cancel_webhooks"],
         ["replay_webhooks", "--since", "2026-11-24", "--until", "2026-11-24"],
         ["replay_webhooks", str(uuid.UUID(int=1))],
         ["send_due_webhooks", "--interval", "5"],
@@ -121,22 +122,29 @@ def test_a_webhook_that_is_not_there_is_named(webhook):
 
 
 def test_what_a_replay_leaves_alone_is_told(webhook):
-    assert f"{webhook.webhook_id} is left alone: recorded" in run("replay_webhooks", webhook.webhook_id)
+    assert f"{webhook.webhook_id} is left alone: it is recorded" in run("replay_webhooks", webhook.webhook_id)
     delivery.deliver_due()
-    said = run("replay_webhooks", webhook.webhook_id, "--outcome", "failed")
-    assert "delivered, outside the rest of what you typed" in said
+    assert "alone: it is delivered\n" in run("replay_webhooks", webhook.webhook_id, "--status", "failed")
+    said = run("replay_webhooks", webhook.webhook_id, "--until", "2026-01-01")
+    assert "it is delivered, but outside the rest of what you typed" in said
     run("purge_webhooks", "--older-than", 0)
     assert "its personal data has been removed" in run("replay_webhooks", webhook.webhook_id)
 
 
 def test_a_replay_and_a_purge_in_json(webhook, endpoint):
     delivery.deliver_due()
-    group = {"status": "delivered", "endpoint": endpoint.pk, "webhooks": 1}
-    told = {"webhooks": 1, "groups": [group], "left_alone": [], "dry_run": True}
+    group = {"status": "delivered", "endpoint": endpoint.pk, "count": 1}
+    told = {"selected": [group], "left_alone": [], "dry_run": True}
     assert answer("replay_webhooks", "--endpoint", endpoint.pk, "--dry-run") == told
-    assert answer("replay_webhooks", webhook.webhook_id) == {**told, "dry_run": False}
-    left = {"webhook": str(webhook.webhook_id), "why": "recorded"}
+    assert answer("replay_webhooks", webhook.webhook_id) == {
+        **told,
+        "dry_run": False,
+        "replayed": 1,
+        "per_minute": 60,
+    }
+    left = {"webhook": str(webhook.webhook_id), "why": "it is recorded"}
     assert answer("replay_webhooks", webhook.webhook_id)["left_alone"] == [left]
+    assert answer("cancel_webhooks", "--status", "pending", "--dry-run")["selected"] == []
     assert answer("send_due_webhooks") == {"attempts": 1}
     purged = {"webhooks": 1, "older_than_days": 0}
     assert answer("purge_webhooks", "--older-than", 0, "--dry-run") == {**purged, "dry_run": True}

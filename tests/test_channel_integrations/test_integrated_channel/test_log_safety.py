@@ -15,6 +15,7 @@ ANYWHERE = {"type(err).__name__", "endpoint.pk", "webhook.webhook_id", "status",
 #: by module, what it may log beyond that
 ALLOWED = {
     "backfill": {"made"},
+    "cancellation": {"left"},
     "examination": {"check.name"},
     "heartbeat": {"name", "path"},  # one of three names; the file that the environment of a worker names
     "handlers": {"','.join((str(row.webhook_id) for row in rows))", "latency_ms", "_user_id_of(kwargs)"},
