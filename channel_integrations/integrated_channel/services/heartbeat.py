@@ -63,9 +63,14 @@ def forget() -> None:
 
 
 @worker_init.connect(dispatch_uid="channel_webhooks.worker_init")
-def _on_worker_init(**kwargs) -> None:
-    """A worker starts: from here on it has as long as its probe gives it, to find its broker for example."""
+def _on_worker_init(sender=None, **kwargs) -> None:
+    """A worker starts. While it looks for its broker, for the first time or again, no event loop turns."""
+    if conf.heartbeat_file() is None or sender is None:
+        return
     touch_file()
+    from channel_integrations.integrated_channel.worker_steps import AliveWhileConnecting
+
+    sender.app.steps["consumer"].add(AliveWhileConnecting)
 
 
 @worker_ready.connect(dispatch_uid="channel_webhooks.worker_ready")
