@@ -63,7 +63,7 @@ class LogLines:
         # What is the same in every such line is the template's, by which error trackers group.
         template = f"source={source} status={status}{''.join(f' {name}=%s' for name in told)}"
         if words:
-            template += f": {words}"
+            template += f": {words.replace('%', '%%') if told else words}"
         extra = {"source": source, "status": status, **told}
         self._logger.log(level, template, *told.values(), extra=extra, stacklevel=_STACK_LEVEL)
 
