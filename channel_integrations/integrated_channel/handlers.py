@@ -15,6 +15,7 @@ from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.passes import CoursePass
 from channel_integrations.integrated_channel.services.outbox import record_pass
 from channel_integrations.integrated_channel.services.retention import scrub_learner
+from channel_integrations.integrated_channel.tracing import tell
 
 lines = LogLines(__name__)
 
@@ -34,6 +35,7 @@ def handle_grade_change_for_webhooks(sender, signal, **kwargs) -> None:
         if not rows:
             return
         transaction.on_commit(lambda: wake_up.for_new_rows(rows))
+        tell(webhooks=len(rows), webhook_ids=",".join(str(row.webhook_id) for row in rows))
     except MalformedEvent as err:
         lines.error("webhook_handler", "malformed_event", reason=err)
         return

@@ -19,6 +19,7 @@ from channel_integrations.integrated_channel.services import rollout
 from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
 from channel_integrations.integrated_channel.services.region_service import Region, regions_of
 from channel_integrations.integrated_channel.services.webhook_routing import endpoint_for
+from channel_integrations.integrated_channel.tracing import span, tell
 
 lines = LogLines(__name__)
 
@@ -35,7 +36,8 @@ def address_due() -> int:
     pks = list(due.values_list("pk", flat=True)[:BATCH])
     claimed = WebhookTransmissionQueue.objects.claim(pks, WebhookStatus.RECORDED, now)
     if claimed:
-        _address(claimed)
+        with span("address", webhooks=len(claimed)):
+            _address(claimed)
     return len(claimed)
 
 
@@ -78,6 +80,7 @@ def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
         except Exception as err:  # One row's trouble must not hold up the others; its lease ends, it is tried again.
             lines.failure("webhook_addressing", err, webhook_id=webhook.webhook_id)
     WebhookTransmissionQueue.objects.mark_addressed(addressed)
+    tell(addressed=len(addressed))
 
 
 def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed, regions: dict[int, Region]) -> bool:

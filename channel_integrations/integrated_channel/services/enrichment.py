@@ -32,6 +32,7 @@ from channel_integrations.integrated_channel.snowflake_client import (
     SnowflakeLearningTimeClient,
     StatementReport,
 )
+from channel_integrations.integrated_channel.tracing import span, tell
 
 lines = LogLines(__name__)
 
@@ -57,7 +58,8 @@ def enrich_in_slot(hand_over: Callable[[], object]) -> int:
     while time.monotonic() < deadline and (slot := LeasedSlot.acquire("enrichment", 1)):
         try:
             while time.monotonic() < deadline and slot.is_held() and (claimed := _claim_together()):
-                passed_on += _enrich(claimed)
+                with span("enrich", webhooks=len(claimed)):
+                    passed_on += _enrich(claimed)
                 hand_over()
                 time.sleep(_pause_after(len(claimed)))
         finally:
@@ -126,6 +128,7 @@ def _enrich(webhooks: Sequence[WebhookTransmissionQueue]) -> int:
     outcomes.update({webhook.pk: _outcome(times, _key_of(webhook)) for webhook in wanted})
     passed_on = WebhookTransmissionQueue.objects.mark_enriched(webhooks, outcomes)
     _keep(times.statements)
+    tell(found=sum(seconds is not None for seconds in times.seconds.values()), failed=len(times.errors))
     _log(wanted, times, round((time.monotonic() - started) * 1000, 1))
     return passed_on
 

@@ -11,6 +11,7 @@ from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
 from channel_integrations.integrated_channel.models.attempt import AttemptResult
 from channel_integrations.integrated_channel.signing import signature_headers
+from channel_integrations.integrated_channel.tracing import span, tell
 
 lines = LogLines(__name__)
 
@@ -19,6 +20,13 @@ def send_signed(
     endpoint: EnterpriseWebhookConfiguration, webhook_id: str, body: str, secrets: list[str]
 ) -> AttemptResult:
     """POST a body, signed now, within the endpoint's timeout. Runs in any thread: the database is not touched."""
+    with span("attempt", webhook_id=webhook_id, endpoint_id=endpoint.pk):
+        result = _send(endpoint, webhook_id, body, secrets)
+        tell(http_status=result.answer.status if result.answer else None, error=result.error or None)
+    return result
+
+
+def _send(endpoint: EnterpriseWebhookConfiguration, webhook_id: str, body: str, secrets: list[str]) -> AttemptResult:
     started_at, started = timezone.now(), time.monotonic()
     answer, error = None, ""
     try:

@@ -19,6 +19,7 @@ from channel_integrations.integrated_channel.models import (
 from channel_integrations.integrated_channel.models.attempt import AttemptResult
 from channel_integrations.integrated_channel.models.health import Failure
 from channel_integrations.integrated_channel.services.retry import Outcome, classify, delay_after, retry_after
+from channel_integrations.integrated_channel.tracing import span
 
 lines = LogLines(__name__)
 
@@ -44,6 +45,11 @@ class Finished(NamedTuple):
 
 def write_back(finished: Sequence[Finished]) -> None:
     """Write everything down: what was taken together, the rest one by one; then what it says of the endpoints."""
+    with span("write_back", webhooks=len(finished)):
+        _write_back(finished)
+
+
+def _write_back(finished: Sequence[Finished]) -> None:
     taken = [each for each in finished if each.outcome is Outcome.DELIVERED]
     others = [each for each in finished if each.outcome is not Outcome.DELIVERED]
     written = []
