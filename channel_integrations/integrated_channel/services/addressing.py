@@ -36,7 +36,7 @@ def address_due() -> int:
     pks = list(due.values_list("pk", flat=True)[:BATCH])
     claimed = WebhookTransmissionQueue.objects.claim(pks, WebhookStatus.RECORDED, now)
     if claimed:
-        with span("address", webhooks=len(claimed)):
+        with span("address", webhooks=len(claimed)), WebhookTransmissionQueue.objects.given_back_on_error(claimed):
             _address(claimed)
     return len(claimed)
 
