@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The dashboard, the rules and the page name only metrics that a real scrape has, with labels that they have."""
 
+import ast
 import json
 import re
 
@@ -13,8 +14,9 @@ from channel_integrations.integrated_channel.metrics.collector import NEVER_MEAN
 from channel_integrations.integrated_channel.models import WebhookStatus
 from channel_integrations.integrated_channel.services import heartbeat
 from channel_integrations.integrated_channel.services.figures import backlog, deliveries, endpoints, lookups, targets
-from docs.generate import DOCS, codes
+from docs.generate import DOCS, PACKAGE, codes
 from docs.generate import metrics as reference
+from tests.test_channel_integrations.test_integrated_channel.test_log_safety import log_calls
 
 MONITORING = DOCS / "monitoring"
 PAGE = (DOCS / "how-tos/monitor.md").read_text()
@@ -140,3 +142,11 @@ def test_the_dashboard_is_one_that_grafana_takes():
 def test_every_label_is_explained():
     assert set(reference.label_values()) == {label for metric in METRICS for label in metric.labels}
     assert {LATELY, HOUR} == set(WINDOWS)
+
+
+def test_every_source_of_log_lines_is_told_of():
+    calls = (call for path in PACKAGE.rglob("*.py") for call in log_calls(ast.parse(path.read_text())))
+    sources = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
+    section = PAGE.partition("| `source` |")[2].partition("\n\n")[0]
+    listed = {name for row in re.findall(r"^\| (`[^|]+) \|", section, re.M) for name in re.findall(r"`(\w+)`", row)}
+    assert listed == sources
