@@ -130,9 +130,7 @@ class Page:
         return self.browser.call(method, self.session, **params)
 
     def resize(self, width: int, height: int) -> None:
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def prefer(self, **features: str) -> None:
         """Media features, such as ``prefer(prefers_color_scheme="dark")``."""
@@ -177,6 +175,7 @@ class Page:
             event["exceptionDetails"]["text"] for event in self.browser.events(self.session, "Runtime.exceptionThrown")
         ]
         logged = [event["entry"] for event in self.browser.events(self.session, "Log.entryAdded")]
+        logged = [entry for entry in logged if not entry.get("url", "").endswith("/favicon.ico")]  # nobody's page
         said = self.browser.events(self.session, "Runtime.consoleAPICalled")
         return [
             *thrown,

@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.urls import reverse
@@ -28,7 +29,7 @@ from channel_integrations.integrated_channel.services.doctor.backlog import SWEE
 from channel_integrations.integrated_channel.services.figures import backlog, deliveries, endpoints, lookups, outcomes
 from channel_integrations.integrated_channel.services.figures.targets import targets
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+ONE_SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 ENDPOINTS_SHOWN = 20
 #: states that the recover button ends
 RECOVERABLE = (endpoints.OFF_BY_SENDER, endpoints.BREAKER_OPEN, endpoints.PAUSED)
@@ -77,7 +78,7 @@ def page() -> dict[str, Any]:
 def webhooks_url(**filters: str) -> str:
     """The list of webhooks, filtered."""
     url = reverse(admin_urlname(WebhookTransmissionQueue._meta, "changelist"))
-    return f"{url}?{'&'.join(f'{name}={value}' for name, value in filters.items())}"
+    return f"{url}?{urlencode(filters)}"
 
 
 def _owed(owed: backlog.Owed, now: datetime) -> dict[str, Any]:
@@ -121,6 +122,7 @@ def _endpoints(every: Sequence[endpoints.EndpointFigures]) -> dict[str, Any]:
 def _endpoint(figures: endpoints.EndpointFigures) -> dict[str, Any]:
     endpoint = figures.endpoint
     health = getattr(endpoint, "health", None)
+    waited = timezone.now() - figures.oldest_due_at if figures.oldest_due_at else None
     return {
         "pk": endpoint.pk,
         "customer": endpoint.enterprise_customer.name,
@@ -132,7 +134,7 @@ def _endpoint(figures: endpoints.EndpointFigures) -> dict[str, Any]:
         "is_off": figures.state == endpoints.OFF_BY_SENDER,
         "pending": figures.pending,
         "parked": figures.parked,
-        "oldest": words.lasted(timezone.now() - figures.oldest_due_at) if figures.oldest_due_at else "",
+        "oldest": words.lasted(waited) if waited and waited >= ONE_SECOND else "",
         "last_success": unbroken(health.last_success_at if health else None),
         "last_failure": unbroken(health.last_failure_at if health else None),
         "failure": health.last_failure if health else "",
@@ -144,11 +146,16 @@ def _endpoint(figures: endpoints.EndpointFigures) -> dict[str, Any]:
 
 def _outcomes() -> dict[str, Any]:
     hours = outcomes.by_hour(24)
+    since = hours[0].start.isoformat()
     attempts = sorted(outcomes.attempts_since(DAY).items(), key=lambda each: -each[1])
     return {
         "hours": hours,
         "totals": [
-            (label, sum(getattr(hour, name) for hour in hours), webhooks_url(status__exact=name))
+            (
+                label,
+                sum(getattr(hour, name) for hour in hours),
+                webhooks_url(status__exact=name, finished_at__gte=since),
+            )
             for name, label in ((str(status), status.label) for status in outcomes.FINISHED)
         ],
         "attempts": [Row(_answer(answer), count) for answer, count in attempts],
