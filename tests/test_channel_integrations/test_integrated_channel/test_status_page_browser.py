@@ -21,8 +21,14 @@ POINTS = """(() => {{
     const canvas = document.getElementById("{id}"), copy = new OffscreenCanvas(canvas.width, canvas.height);
     const context = copy.getContext("2d", {{ willReadFrequently: true }});
     context.drawImage(canvas, 0, 0);
-    return context.getImageData(0, 0, copy.width, copy.height).data.filter((value, place) => place % 4 === 3 && value > 0).length;
+    const points = context.getImageData(0, 0, copy.width, copy.height).data;
+    return points.filter((value, place) => place % 4 === 3 && value > 0).length;
 }})()"""
+#: whether the charts have the colours of the theme that holds
+UP_TO_DATE = """(() => {
+    const color = getComputedStyle(document.querySelector(".status-page")).getPropertyValue("--status-delivered");
+    return Chart.getChart("outcomes-chart").data.datasets[0].backgroundColor === color.trim();
+})()"""
 FOCUSED = "document.activeElement.textContent.trim() || document.activeElement.value"
 
 
@@ -64,8 +70,8 @@ def test_the_charts_are_drawn_in_both_themes_under_a_policy_that_allows_no_inlin
     pictures = set()
     for theme in ("light", "dark"):
         page.prefer(prefers_color_scheme=theme)
+        wait_for(page, UP_TO_DATE)
         for name in CANVASES:
-            wait_for(page, f"Chart.getChart('{name}')")
             assert page.evaluate(POINTS.format(id=name)) > 1000, (theme, name)
         pictures.add(page.evaluate(f"document.getElementById('{CANVASES[0]}').toDataURL()"))
     assert len(pictures) == 2, "drawn anew, in the colours of the theme"

@@ -200,7 +200,6 @@ def _snowflake(lately: lookups.SnowflakeFigures) -> dict[str, Any]:
         "p50": words.seconds(lately.p50_ms / 1000) if lately.p50_ms is not None else "",
         "p95": words.seconds(lately.p95_ms / 1000) if lately.p95_ms is not None else "",
         "lately": lately,
-        "days": lookups.by_day(7),
     }
 
 
