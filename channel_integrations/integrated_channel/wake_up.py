@@ -199,7 +199,7 @@ def circulate(token: str, countdown: float, patience: float) -> bool:
 
 def served(task_name: str) -> None:
     """A call has been served, but for one last look: a row that is committed after that needs another call."""
-    _with_marks(lambda: cache.delete(_mark(task_name)))
+    _with_marks(lambda: cache.delete_many([_mark(task_name), _mark(task_name, later=True)]))
 
 
 def pay_owed() -> None:
@@ -217,13 +217,17 @@ def pay_owed() -> None:
 
 
 def _call(task_name: str, countdown: float = 0.0) -> bool:
-    """One message, unless the mark says that one is on its way already."""
+    """
+    One message, unless a mark says that one is on its way already.
+
+    A call for later is answered by one for now, whose receiver looks what comes next; not the other way round.
+    """
     if broker.is_left_alone():
         broker.owed.add(task_name)
         return False
-    mark, countdown = _mark(task_name), min(countdown, MAX_COUNTDOWN)
+    mark, countdown = _mark(task_name, later=countdown > 0), min(countdown, MAX_COUNTDOWN)
     seconds = MARK_SECONDS + round(countdown)
-    if _is_shared() and _with_marks(lambda: cache.get(mark)):
+    if _is_shared() and _with_marks(lambda: any(map(cache.get, {_mark(task_name), mark}))):
         return True
     # Whatever the answer: a memcached that is down, with its errors ignored, says "no".
     marked = _with_marks(lambda: cache.add(mark, 1, seconds))
@@ -254,5 +258,5 @@ def _is_shared() -> bool:
     return not isinstance(caches["default"], (LocMemCache, DummyCache))
 
 
-def _mark(task_name: str) -> str:
-    return f"channel_webhooks.called.{task_name.rpartition('.')[2]}"
+def _mark(task_name: str, *, later: bool = False) -> str:
+    return f"channel_webhooks.called.{task_name.rpartition('.')[2]}{'.later' if later else ''}"

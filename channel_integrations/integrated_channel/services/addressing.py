@@ -35,7 +35,8 @@ def address_due() -> int:
     pks = list(due.values_list("pk", flat=True)[:BATCH])
     claimed = WebhookTransmissionQueue.objects.claim(pks, WebhookStatus.RECORDED, now)
     if claimed:
-        _address(claimed)
+        with WebhookTransmissionQueue.objects.given_back_on_error(claimed):
+            _address(claimed)
     return len(claimed)
 
 

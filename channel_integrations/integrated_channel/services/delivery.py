@@ -129,7 +129,9 @@ class Round:
             self.secrets[endpoint.pk] = _secrets_of(endpoint)
         secrets = self.secrets[endpoint.pk]
         webhooks = endpoint_gate.admit(endpoint, wanted) if secrets else []
-        for webhook in still_owed(webhooks):
+        with WebhookTransmissionQueue.objects.given_back_on_error(webhooks):
+            owed = still_owed(webhooks)
+        for webhook in owed:
             job = _senders().submit(send_signed, endpoint, str(webhook.webhook_id), webhook.body, secrets)
             self.under_way[job] = Attempt(webhook, endpoint)
         return len(webhooks)

@@ -57,7 +57,8 @@ def enrich_in_slot(hand_over: Callable[[], object]) -> int:
     while time.monotonic() < deadline and (slot := LeasedSlot.acquire("enrichment", 1)):
         try:
             while time.monotonic() < deadline and slot.is_held() and (claimed := _claim_together()):
-                passed_on += _enrich(claimed)
+                with WebhookTransmissionQueue.objects.given_back_on_error(claimed):
+                    passed_on += _enrich(claimed)
                 hand_over()
                 time.sleep(_pause_after(len(claimed)))
         finally:

@@ -9,6 +9,7 @@ deadlock with, what the LMS does in the same transaction: two plain SELECTs, the
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from uuid import UUID
 
@@ -32,6 +33,18 @@ NEW_FOR = timedelta(seconds=2)
 def is_too_old(course_pass: CoursePass) -> bool:
     """Whether only a backfill may send this pass. Every regrade repeats it, so this costs no query."""
     return course_pass.passed_at < timezone.now() - conf.max_pass_age()
+
+
+def own_savepoint() -> AbstractContextManager:
+    """
+    What keeps the caller's transaction from a SELECT of ours that fails.
+
+    PostgreSQL aborts a whole transaction for that; MySQL and SQLite only what they undo, hence need no savepoint here.
+    """
+    connection = connections[router.db_for_write(WebhookTransmissionQueue)]
+    if connection.vendor == "postgresql" and connection.in_atomic_block:
+        return transaction.atomic(using=connection.alias)
+    return nullcontext()
 
 
 def record_pass(course_pass: CoursePass) -> list[WebhookTransmissionQueue]:
