@@ -27,7 +27,8 @@ EARLIER = (4, 7, 9, 12, 11, 8, 5, 3, 2, 1, 1, 1, 2, 4, 6, 9, 10, 12, 9, 7, 6, 5,
 
 def main() -> int:
     """Take all of them; returns the exit status."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    for noisy in ("werkzeug", "django.request"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="screenshots-") as name, _lms(Path(name)) as snowflake:
         from tests.browser import Browser
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext
 
-from channel_integrations.integrated_channel.models import FINISHED
+from channel_integrations.integrated_channel.models import FINISHED, WebhookStatus
 
 
 def charts(sections: dict[str, Any]) -> dict[str, Any]:
@@ -24,7 +24,11 @@ def _outcomes(outcomes: dict[str, Any]) -> dict[str, Any] | None:
     return {
         "labels": [date_format(timezone.localtime(hour.start), "TIME_FORMAT") for hour in hours],
         "series": [
-            {"label": str(status.label), "color": str(status), "values": [getattr(hour, str(status)) for hour in hours]}
+            {
+                "label": str(WebhookStatus(status).label),
+                "color": str(status),
+                "values": [getattr(hour, str(status)) for hour in hours],
+            }
             for status in FINISHED
         ],
         "stacked": True,

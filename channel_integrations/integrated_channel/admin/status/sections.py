@@ -14,11 +14,12 @@ from django.utils.translation import gettext_lazy as _
 
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.admin.endpoint import ERRORS
-from channel_integrations.integrated_channel.admin.moments import unbroken
+from channel_integrations.integrated_channel.admin.moments import NONE, unbroken
 from channel_integrations.integrated_channel.admin.status import words
 from channel_integrations.integrated_channel.admin.status.alarms import alarms
 from channel_integrations.integrated_channel.admin.status.charts import charts
 from channel_integrations.integrated_channel.models import (
+    FINISHED,
     WebhookHeartbeat,
     WebhookRollout,
     WebhookStatus,
@@ -41,7 +42,7 @@ class Row(NamedTuple):
     """A line of a table: what it is about, the figure, and where a list of it is."""
 
     label: Any
-    count: int
+    number: int
     url: str = ""
 
 
@@ -156,10 +157,10 @@ def _outcomes() -> dict[str, Any]:
                 sum(getattr(hour, name) for hour in hours),
                 webhooks_url(status__exact=name, finished_at__gte=since),
             )
-            for name, label in ((str(status), status.label) for status in outcomes.FINISHED)
+            for name, label in ((str(status), WebhookStatus(status).label) for status in FINISHED)
         ],
         "attempts": [Row(_answer(answer), count) for answer, count in attempts],
-        "suppressed": [Row(gettext(reason), count) for reason, count in outcomes.suppressed_since(DAY).items()],
+        "suppressed": [Row(gettext(reason) if reason else NONE, count) for reason, count in outcomes.suppressed_since(DAY).items()],
     }
 
 

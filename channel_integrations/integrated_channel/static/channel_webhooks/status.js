@@ -12,7 +12,7 @@
   }
 
   function axis(chart, isValue) {
-    const text = color("--body-medium-color");
+    const text = color("--body-quiet-color");
     return {
       stacked: Boolean(chart.stacked),
       grid: { display: isValue, color: color("--hairline-color") },
@@ -48,6 +48,7 @@
     }
   }
 
+  if (!window.Chart) return;
   draw();
   // The colours are read when a chart is drawn; the admin's switch and the system's change them.
   new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
