@@ -10,6 +10,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
+from django.templatetags.static import static
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -29,6 +30,12 @@ TEMPLATES = "admin/channel_webhooks/status"
 VIEW, OPERATE = "channel_webhooks.view_webhooktransmissionqueue", "channel_webhooks.operate_webhooks"
 VIEW_ENDPOINT = "channel_webhooks.view_enterprisewebhookconfiguration"
 VIEW_ROLLOUT = "channel_webhooks.view_webhookrollout"
+
+ASSETS = {
+    "styles": "channel_webhooks/status.css",
+    "library": "channel_webhooks/chart.js/chart-4.6.1.umd.min.js",
+    "script": "channel_webhooks/status.js",
+}
 
 # The admin lists models; the page stands where the list of heartbeats would. Set here rather than in the model's Meta,
 # it is the admin's word for the page and no part of the schema.
@@ -66,12 +73,14 @@ class StatusAdmin(admin.ModelAdmin):
         """What is so at this moment."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        may = {
+        shown = {
+            **sections.page(),
+            "assets": _assets(),
             "may_operate": request.user.has_perm(OPERATE),
             "may_view_endpoints": request.user.has_perm(VIEW_ENDPOINT),
             "may_view_rollout": request.user.has_perm(VIEW_ROLLOUT),
         }
-        return self._page(request, "page", _("Status"), **sections.page(), **may, **(extra_context or {}))
+        return self._page(request, "page", _("Status"), **shown, **(extra_context or {}))
 
     # The button
 
@@ -109,3 +118,11 @@ class StatusAdmin(admin.ModelAdmin):
         request.current_app = self.admin_site.name
         shared = {**self.admin_site.each_context(request), "opts": self.opts, "title": title}
         return TemplateResponse(request, f"{TEMPLATES}/{template}.html", {**shared, **context})
+
+
+def _assets() -> dict[str, str]:
+    """The addresses of the page's files; none where they have not been collected yet: the tables do without."""
+    try:
+        return {name: static(path) for name, path in ASSETS.items()}
+    except ValueError:  # Django's hashing storage knows no name for them.
+        return {}

@@ -148,6 +148,7 @@ def _endpoint(figures: endpoints.EndpointFigures) -> dict[str, Any]:
 def _outcomes() -> dict[str, Any]:
     hours = outcomes.by_hour(24)
     since = hours[0].start.isoformat()
+    suppressed = outcomes.suppressed_since(DAY).items()
     attempts = sorted(outcomes.attempts_since(DAY).items(), key=lambda each: -each[1])
     return {
         "hours": hours,
@@ -160,7 +161,7 @@ def _outcomes() -> dict[str, Any]:
             for name, label in ((str(status), WebhookStatus(status).label) for status in FINISHED)
         ],
         "attempts": [Row(_answer(answer), count) for answer, count in attempts],
-        "suppressed": [Row(gettext(reason) if reason else NONE, count) for reason, count in outcomes.suppressed_since(DAY).items()],
+        "suppressed": [Row(gettext(reason) if reason else NONE, count) for reason, count in suppressed],
     }
 
 
