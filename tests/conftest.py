@@ -28,6 +28,7 @@ TABLES = (
     models.WebhookLookupStatement,
     models.WebhookRollout,
     models.WebhookHeartbeat,
+    models.WebhookSuppression,
     models.EnterpriseWebhookConfiguration,
     PersistentCourseGrade,
     CourseEnrollment,
