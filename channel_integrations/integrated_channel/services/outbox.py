@@ -9,7 +9,7 @@ deadlock with, what the LMS does in the same transaction: two plain SELECTs, the
 import logging
 import time
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, OperationalError, connections, router, transaction
@@ -31,7 +31,12 @@ NEW_FOR = timedelta(seconds=2)
 
 def is_too_old(course_pass: CoursePass) -> bool:
     """Whether only a backfill may send this pass. Every regrade repeats it, so this costs no query."""
-    return course_pass.passed_at < timezone.now() - conf.max_pass_age()
+    return is_older_than_allowed(course_pass.passed_at)
+
+
+def is_older_than_allowed(passed_at: datetime) -> bool:
+    """The same of the moment of a pass."""
+    return passed_at < timezone.now() - conf.max_pass_age()
 
 
 def record_pass(course_pass: CoursePass) -> list[WebhookTransmissionQueue]:

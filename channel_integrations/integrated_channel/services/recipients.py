@@ -21,7 +21,6 @@ from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomer, En
 from channel_integrations.integrated_channel.exceptions import WebhookNotOwed
 from channel_integrations.integrated_channel.passes import CoursePass
 
-
 #: why a new pass makes no webhook where each of the customer's endpoints is so
 ENDPOINT_OFF = "endpoint switched off by its operator"
 
