@@ -8,7 +8,7 @@ import pytest
 from django.core.management import get_commands
 
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
-from channel_integrations.integrated_channel.services import enrichment, recipients, rollout
+from channel_integrations.integrated_channel.services import enrichment, recipients, rollout, suppression
 from channel_integrations.integrated_channel.services.explanation.learning_time import LOOKUPS, why_plain
 from channel_integrations.integrated_channel.services.explanation.telling import PASSED_BEFORE_LINK
 from channel_integrations.integrated_channel.settings.common import DEFAULTS
@@ -139,7 +139,7 @@ def test_every_reason_of_a_suppressed_webhook_is_explained():
         for each in ast.walk(node)
         if isinstance(each, ast.Return) and each.value.value
     }
-    assert judged | {recipients.ENDPOINT_OFF} == set(codes.SUPPRESSED)
+    assert judged | {recipients.ENDPOINT_OFF} == set(suppression.REASONS) == set(codes.SUPPRESSED)
     assert PASSED_BEFORE_LINK in judged
 
 

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from channel_integrations.integrated_channel.admin.endpoint import ERRORS
 from channel_integrations.integrated_channel.exceptions import DeliveryFailed, LearningTimeUnavailable
+from channel_integrations.integrated_channel.services import suppression
 from channel_integrations.integrated_channel.services.retry import Outcome, classify
 from docs.generate import table
 
@@ -46,16 +47,8 @@ CANCELLED = {
 }
 #: why a pass made no webhook, as it is noted, and what would have to change
 SUPPRESSED = {
-    **{
-        reason: CANCELLED[reason]
-        for reason in (
-            "no data-sharing consent",
-            "passed before the learner was linked",
-            "the customer does not sponsor this course run",
-            "passed before the endpoint's send_from",
-        )
-    },
-    "endpoint switched off by its operator": "the endpoint is switched on; what was passed meanwhile is backfilled",
+    reason: CANCELLED.get(reason, "the endpoint is switched on; what was passed meanwhile is backfilled")
+    for reason in suppression.REASONS
 }
 INTRODUCTION = """\
 # Codes and reasons

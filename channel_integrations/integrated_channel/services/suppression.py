@@ -19,7 +19,16 @@ from django.utils import timezone
 
 from channel_integrations.integrated_channel.models import WebhookSuppression
 from channel_integrations.integrated_channel.passes import CoursePass
+from channel_integrations.integrated_channel.services.recipients import ENDPOINT_OFF
 
+#: every reason that is noted; a test compares them with the code
+REASONS = (
+    "no data-sharing consent",
+    "passed before the learner was linked",
+    "the customer does not sponsor this course run",
+    "passed before the endpoint's send_from",
+    ENDPOINT_OFF,
+)
 logger = logging.getLogger(__name__)
 
 #: what is noted already is not written again for so long, however often the learner is regraded
