@@ -39,6 +39,8 @@ from channel_integrations.integrated_channel.services.explanation.subject import
 from channel_integrations.integrated_channel.services.explanation.text import as_text
 from channel_integrations.integrated_channel.services.suppression import REASONS
 
+#: steps that leave the webhook alone
+ABOUT_LEARNING_TIME = ("rollout", "lookup")
 #: how the page shows an answer: the word, and Django's picture for it
 SHOWN = {
     Answer.YES: (_("yes"), "admin/img/icon-yes.svg"),
@@ -195,6 +197,7 @@ class SuppressionAdmin(admin.ModelAdmin):
                     "picture": SHOWN[found.answer][1],
                     "change": step["change"] if found.answer == Answer.NO else "",
                     "is_first_no": found is story.first_no,
+                    "stops_nothing": found.answer == Answer.NO and found.name in ABOUT_LEARNING_TIME,
                 }
                 for step, found in zip(told["steps"], story.steps, strict=True)
             ],

@@ -188,7 +188,7 @@ def test_what_became_of_it(happen, what):
 def test_what_moves_what_does_not_move_by_itself(happen, what, change):
     told = happen(what)
     assert step_of(told, "row").answer == Answer.NO and change in step_of(told, "row").change
-    assert step_of(told, "next").answer == Answer.NOT_REACHED and told.next_move_at is None
+    assert step_of(told, "next").answer == Answer.NO and told.next_move_at is None
 
 
 def test_what_is_parked_for_an_endpoint_that_is_on_again(story, happen):

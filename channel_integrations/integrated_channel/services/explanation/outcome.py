@@ -45,6 +45,8 @@ def what_became_of(story: Explanation) -> Iterator[Step]:
     if movement:
         story.next_move_at = movement.at
         yield Step("next", Answer.of(movement.at is not None), movement.fact, movement.change)
+    elif webhook.status != WebhookStatus.DELIVERED:
+        yield Step("next", Answer.NO, _("somebody has to do something for it"), _what_moves(story, webhook))
 
 
 def conclude(story: Explanation) -> tuple[str, str]:
