@@ -9,7 +9,9 @@ from django.core.management import get_commands
 
 from channel_integrations.integrated_channel.metrics.catalogue import METRICS
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
-from channel_integrations.integrated_channel.services import enrichment, rollout
+from channel_integrations.integrated_channel.services import enrichment, recipients, rollout, suppression
+from channel_integrations.integrated_channel.services.explanation.learning_time import LOOKUPS, why_plain
+from channel_integrations.integrated_channel.services.explanation.telling import PASSED_BEFORE_LINK
 from channel_integrations.integrated_channel.settings.common import DEFAULTS
 from demo.people import FAILS, LAST_YEAR, NOT_SPONSORED
 from docs.generate import DOCS, PACKAGE, checks, codes, commands, pages
@@ -127,6 +129,26 @@ def test_every_reason_of_a_cancelled_webhook_is_explained():
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("ENDPOINT_DELETED", "BY_AN_OPERATOR"):
                 used.add(node.value.value)
     assert used == set(codes.CANCELLED)
+
+
+def test_every_reason_of_a_suppressed_webhook_is_explained():
+    """Those that a pass is judged by, and the one of ``reason_against_making``; not those found out later."""
+    tree = ast.parse(next(text for path, text in SOURCES.items() if path.stem == "recipients"))
+    judged = {
+        each.value.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name == "reason_against"
+        for each in ast.walk(node)
+        if isinstance(each, ast.Return) and each.value.value
+    }
+    assert judged | {recipients.ENDPOINT_OFF} == set(suppression.REASONS) == set(codes.SUPPRESSED)
+    assert PASSED_BEFORE_LINK in judged
+
+
+def test_every_lookup_that_fails_is_explained_in_words():
+    plain = set(codes.WITHOUT_ERROR) - {enrichment.FOUND} | set(codes.LOOKUPS)
+    assert {code for code in plain if why_plain(code, None)[0] == code} == set()
+    assert set(LOOKUPS) <= plain
 
 
 def test_every_error_code_of_an_attempt_is_explained():

@@ -16,6 +16,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookDeliveryAttempt,
     WebhookLookupStatement,
     WebhookStatus,
+    WebhookSuppression,
     WebhookTransmissionQueue,
 )
 
@@ -60,6 +61,23 @@ def forget_statements(older_than: timedelta) -> None:
         WebhookLookupStatement.objects.filter(pk__in=pks).delete()
 
 
+def forget_suppressions(older_than: timedelta, deadline: float = math.inf) -> int:
+    """
+    Why passes made no webhook, as it was noted that long ago; returns how many. Batch by batch, by primary keys.
+
+    :param deadline: of ``time.monotonic()``
+    """
+    old = WebhookSuppression.objects.filter(noted_at__lt=timezone.now() - older_than).order_by("noted_at", "pk")
+    return _forget(old, deadline)
+
+
+def _forget(suppressions: "QuerySet[WebhookSuppression]", deadline: float = math.inf) -> int:
+    forgotten = 0
+    while time.monotonic() < deadline and (pks := list(suppressions.values_list("pk", flat=True)[:BATCH])):
+        forgotten += WebhookSuppression.objects.filter(pk__in=pks).delete()[0]
+    return forgotten
+
+
 def scrub_learner(user_id: int) -> int:
     """
     Scrub everything about one learner, what is still on its way included; returns how many webhooks.
@@ -70,6 +88,7 @@ def scrub_learner(user_id: int) -> int:
     scrubbed = 0
     while pks := list(theirs.values_list("pk", flat=True)[:BATCH]):
         scrubbed += _scrub(pks, "learner retired")
+    _forget(WebhookSuppression.objects.filter(user_id=user_id).order_by("pk"))
     lines.info("webhook_retention", "learner_scrubbed", count=scrubbed)
     return scrubbed
 

@@ -60,6 +60,7 @@ def tidy(seconds: float = math.inf) -> None:
     if WebhookLease.acquire(RETENTION, RETENTION_INTERVAL):
         retention.purge(conf.retention(), PURGED_AT_ONCE, deadline)
         retention.forget_statements(conf.retention())
+        retention.forget_suppressions(conf.retention(), deadline)
 
 
 def hand_over() -> None:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from channel_integrations.integrated_channel import conf
-from channel_integrations.integrated_channel.admin.endpoint import ERRORS
+from channel_integrations.integrated_channel.admin.attempt import ERRORS
 from channel_integrations.integrated_channel.admin.moments import NONE, unbroken
 from channel_integrations.integrated_channel.admin.status import words
 from channel_integrations.integrated_channel.admin.status.alarms import alarms
