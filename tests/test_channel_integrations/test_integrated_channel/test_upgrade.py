@@ -3,8 +3,10 @@
 While a release is rolled out, the one before runs on the new schema, and after a rollback it does again.
 
 What an earlier release knew of the tables is what the migrations say up to its last one: their models, rendered by
-Django, send the SQL that the earlier code sends. Each test has a database of its own, with no other table in it: one
-that depends on another app's fails here.
+Django, send the SQL that the earlier code sends. Hence a new column is nullable or has its default in the database, and
+what a release no longer uses is dropped by the one after it.
+
+Each test has a database of its own, with no other table in it: a migration that needs another app's fails here.
 """
 
 import datetime
