@@ -32,6 +32,8 @@ from channel_integrations.integrated_channel.models import (
 TEMPLATE = "admin/channel_webhooks/webhooktransmissionqueue/filter_form.html"
 #: digits of a user id at most; what is longer fits no column
 MAX_DIGITS = 9
+#: what one list box offers at most
+MAX_CHOICES = 500
 #: how far back is looked for what no index knows, where neither a learner nor a time is chosen
 WITHOUT_INDEX = timedelta(days=30)
 #: primary keys follow the times at which rows are made, but for the clocks of the hosts that make them
@@ -184,7 +186,16 @@ class _FormFilter(admin.SimpleListFilter):
         self.others = [(name, text) for name, texts in request.GET.lists() if name not in own for text in texts]
 
     def lookups(self, request, model_admin):
-        return ()
+        choices = self.to_choose_from()
+        if len(choices) > MAX_CHOICES:
+            return ()
+        chosen = self.value()  # Of a customer that has no endpoint any more, say.
+        known = not chosen or not choices or chosen in dict(choices)
+        return choices if known else [*choices, (chosen, chosen)]
+
+    def to_choose_from(self) -> list[tuple[str, str]]:
+        """Values and labels; where there are none, or too many, it is typed in."""
+        return []
 
     def has_output(self):
         return True
@@ -210,11 +221,12 @@ class CustomerFilter(_FormFilter):
 
     title = _("customer")
     parameter_name = "customer"
+    hint = _("The UUID.")
 
-    def lookups(self, request, model_admin):
+    def to_choose_from(self) -> list[tuple[str, str]]:
         endpoints = EnterpriseWebhookConfiguration.objects.order_by("enterprise_customer__name")
         customers = endpoints.values_list("enterprise_customer_id", "enterprise_customer__name")
-        return [(str(uuid), name) for uuid, name in dict.fromkeys(customers)]
+        return [(str(uuid), name) for uuid, name in customers.distinct()[: MAX_CHOICES + 1]]
 
     def matching(self, request: HttpRequest, queryset: QuerySet, text: str) -> QuerySet:
         uuid = uuid_of(text)
@@ -226,12 +238,13 @@ class EndpointFilter(_FormFilter):
 
     title = _("endpoint")
     parameter_name = "endpoint"
+    hint = _("The number.")
 
-    def lookups(self, request, model_admin):
+    def to_choose_from(self) -> list[tuple[str, str]]:
         endpoints = EnterpriseWebhookConfiguration.objects.select_related("enterprise_customer")
         return [
             (str(each.pk), f"{each.enterprise_customer.name}, {each.get_region_display()}")
-            for each in endpoints.order_by("enterprise_customer__name", "region")
+            for each in endpoints.order_by("enterprise_customer__name", "region")[: MAX_CHOICES + 1]
         ]
 
     def matching(self, request: HttpRequest, queryset: QuerySet, text: str) -> QuerySet:
