@@ -22,14 +22,14 @@ BY_AN_OPERATOR = "cancelled by an operator"
 ROUNDS = 3
 
 
-class Cancellation(NamedTuple):
+class Cancelled(NamedTuple):
     """How many webhooks were cancelled, and how many of the selection are unfinished still: a worker has them."""
 
     cancelled: int
     being_worked_at: int
 
 
-def cancel(selection: Selection, note: Callable[[Sequence[int]], object] | None = None) -> Cancellation:
+def cancel(selection: Selection, note: Callable[[Sequence[int]], object] | None = None) -> Cancelled:
     """
     Cancel what is there of the selection now; a replay takes it back.
 
@@ -48,7 +48,7 @@ def cancel(selection: Selection, note: Callable[[Sequence[int]], object] | None 
             break
     left = sum(_open(wanted[start : start + PAGE]).count() for start in range(0, len(wanted), PAGE))
     logger.info("source=webhook_cancellation status=cancelled webhooks=%s left=%s", count, left)
-    return Cancellation(count, left)
+    return Cancelled(count, left)
 
 
 def _cancel(pks: Sequence[int], status: str, note: Callable[[Sequence[int]], object] | None) -> int:
