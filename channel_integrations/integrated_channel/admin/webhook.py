@@ -119,7 +119,9 @@ class WebhookAdmin(WebhookViews):
         endpoint = endpoints.filter(pk=webhook.endpoint_id).first() if webhook.endpoint_id else None
         if endpoint is None:
             return webhook.endpoint_id or NONE
-        return format_html("{}: {}, {}", self.endpoint(webhook), endpoint.enterprise_customer.name, endpoint.region)
+        return format_html(
+            "{}: {}, {}", self.endpoint(webhook), endpoint.enterprise_customer.name, endpoint.get_region_display()
+        )
 
     @admin.display(description=_("attempts"))
     def attempts(self, webhook):

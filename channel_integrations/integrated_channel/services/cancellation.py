@@ -52,14 +52,13 @@ def cancel(selection: Selection, note: Callable[[Sequence[int]], object] | None 
 
 
 def _cancel(pks: Sequence[int], status: str, note: Callable[[Sequence[int]], object] | None) -> int:
-    rows = WebhookTransmissionQueue.objects
+    rows, moment = WebhookTransmissionQueue.objects, timezone.now()
     with transaction.atomic():
-        count = rows.move(pks, status, WebhookStatus.CANCELLED, reason=BY_AN_OPERATOR)
-        if 0 < count < len(pks):
-            ours = rows.filter(pk__in=pks, status=WebhookStatus.CANCELLED, reason=BY_AN_OPERATOR)
-            pks = list(ours.values_list("pk", flat=True))
+        count = rows.move(pks, status, WebhookStatus.CANCELLED, reason=BY_AN_OPERATOR, modified=moment)
         if count and note:
-            note(pks)
+            # The moment tells ours from those that somebody else has cancelled between the look and the move.
+            ours = rows.filter(pk__in=pks, status=WebhookStatus.CANCELLED, modified=moment)
+            note(list(ours.values_list("pk", flat=True)))
     return count
 
 
