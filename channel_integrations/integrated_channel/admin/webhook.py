@@ -21,6 +21,7 @@ from channel_integrations.integrated_channel.admin.capped_paginator import Cappe
 from channel_integrations.integrated_channel.admin.moments import NONE, unbroken, written
 from channel_integrations.integrated_channel.admin.operations import CANCELLATION, REPLAY
 from channel_integrations.integrated_channel.admin.timeline import lookup, timeline
+from channel_integrations.integrated_channel.admin.webhook_queries import search
 from channel_integrations.integrated_channel.admin.webhook_views import WebhookViews
 from channel_integrations.integrated_channel.models import (
     UNFINISHED,
@@ -114,7 +115,13 @@ class WebhookAdmin(WebhookViews):
 
     @admin.display(description=_("endpoint"))
     def endpoint_link(self, webhook):
-        return self.endpoint(webhook)
+        endpoints = EnterpriseWebhookConfiguration.objects.select_related("enterprise_customer")
+        endpoint = endpoints.filter(pk=webhook.endpoint_id).first() if webhook.endpoint_id else None
+        if endpoint is None:
+            return webhook.endpoint_id or NONE
+        return format_html(
+            "{}: {}, {}", self.endpoint(webhook), endpoint.enterprise_customer.name, endpoint.get_region_display()
+        )
 
     @admin.display(description=_("attempts"))
     def attempts(self, webhook):
@@ -154,7 +161,7 @@ class WebhookAdmin(WebhookViews):
     def get_search_results(self, request, queryset, search_term):
         """All the words must fit, each one id."""
         for word in search_term.split():
-            queryset = webhook_filters.search(queryset, request, word)
+            queryset = search(queryset, request, word)
         return queryset, False
 
     def get_queryset(self, request):
@@ -173,13 +180,10 @@ class WebhookAdmin(WebhookViews):
 
     def _story(self, request: HttpRequest, webhook: WebhookTransmissionQueue) -> dict[str, Any]:
         """Where it stands, what has happened, and what may be done."""
-        where = whereabouts(webhook)
         operates = self.has_operate_permission(request)
         return {
-            "subtitle": None,
             "title": _("Webhook"),
-            "where": where.in_words(written),
-            "next_at": written(where.next_at),
+            "where": whereabouts(webhook).in_words(written),
             "timeline": timeline(webhook),
             "can_be_replayed": operates and REPLAY.is_for(webhook),
             "can_be_cancelled": operates and CANCELLATION.is_for(webhook),

@@ -1,18 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""
-What the list of webhooks can be asked for, such that it is fast with millions of rows.
-
-A filter of one index is a subquery that this index answers alone. Several of them meet in the primary key. Written as
-plain conditions, the database would follow the primary key backwards, from row to row, until it has found a page full:
-seconds, where what is looked for is rare and old.
-
-What no index knows (course run, backfilled) is looked for among the rows of a learner or of a time.
-"""
+"""What the list of webhooks can be asked for; ``webhook_queries`` says why it is asked in this way."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -20,75 +11,19 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from opaque_keys import InvalidKeyError
-from opaque_keys.edx.keys import CourseKey
 
-from channel_integrations.integrated_channel.models import (
-    EnterpriseWebhookConfiguration,
-    WebhookStatus,
-    WebhookTransmissionQueue,
+from channel_integrations.integrated_channel.admin.webhook_queries import (
+    by_index,
+    made_since,
+    number_of,
+    uuid_of,
+    without_index,
 )
+from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, WebhookStatus
 
 TEMPLATE = "admin/channel_webhooks/webhooktransmissionqueue/filter_form.html"
-#: digits of a user id at most; what is longer fits no column
-MAX_DIGITS = 9
-#: how far back is looked for what no index knows, where neither a learner nor a time is chosen
-WITHOUT_INDEX = timedelta(days=30)
-#: primary keys follow the times at which rows are made, but for the clocks of the hosts that make them
-CLOCK_SKEW = timedelta(minutes=5)
-#: names of the parameters that narrow a list down to few rows
-NARROWING = ("user_id", "created")
-
-
-def by_index(queryset: QuerySet, condition: Q) -> QuerySet:
-    """Those that meet a condition which one index answers."""
-    return queryset.filter(pk__in=WebhookTransmissionQueue.objects.filter(condition).values("pk"))
-
-
-def made_since(queryset: QuerySet, moment: datetime) -> QuerySet:
-    """
-    Those made since a moment, as a range of primary keys.
-
-    No index begins with ``created``. That of retention has it for rows that are not purged, and finds the first.
-    """
-    rows = WebhookTransmissionQueue.objects.filter(purged_at=None, created__gte=moment - CLOCK_SKEW)
-    first = rows.order_by("created").values_list("pk", flat=True).first()
-    return queryset.filter(pk__gte=first, created__gte=moment) if first else queryset.none()
-
-
-def without_index(queryset: QuerySet, request: HttpRequest, condition: Q) -> QuerySet:
-    """Those that meet a condition which no index knows, among the rows that are chosen otherwise, or the latest."""
-    if not any(request.GET.get(name) for name in NARROWING):
-        queryset = made_since(queryset, timezone.now() - WITHOUT_INDEX)
-    return queryset.filter(condition)
-
-
-def user_id_of(word: str) -> int | None:
-    """The user id that is written there."""
-    return int(word) if word.isascii() and word.isdigit() and len(word) <= MAX_DIGITS else None
-
-
-def uuid_of(word: str) -> UUID | None:
-    """The UUID that is written there."""
-    try:
-        return UUID(word)
-    except ValueError:
-        return None
-
-
-def search(queryset: QuerySet, request: HttpRequest, word: str) -> QuerySet:
-    """Those whose learner, id, customer or course run is written there, in full."""
-    user_id, uuid = user_id_of(word), uuid_of(word)
-    if user_id is not None:
-        return queryset.filter(user_id=user_id)
-    if uuid:
-        # Asked one after the other: joined by OR, neither index would be used.
-        one = WebhookTransmissionQueue.objects.filter(webhook_id=uuid).values_list("pk", flat=True).first()
-        return queryset.filter(pk=one) if one else by_index(queryset, Q(enterprise_customer_uuid=uuid))
-    try:
-        return without_index(queryset, request, Q(course_id=str(CourseKey.from_string(word))))
-    except InvalidKeyError:
-        return queryset.none()
+#: what one list box offers at most
+MAX_CHOICES = 500
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -184,7 +119,16 @@ class _FormFilter(admin.SimpleListFilter):
         self.others = [(name, text) for name, texts in request.GET.lists() if name not in own for text in texts]
 
     def lookups(self, request, model_admin):
-        return ()
+        choices = self.to_choose_from()
+        if len(choices) > MAX_CHOICES:
+            return ()
+        chosen = self.value()  # Of a customer that has no endpoint any more, say.
+        known = not chosen or not choices or chosen in dict(choices)
+        return choices if known else [*choices, (chosen, chosen)]
+
+    def to_choose_from(self) -> list[tuple[str, str]]:
+        """Values and labels; where there are none, or too many, it is typed in."""
+        return []
 
     def has_output(self):
         return True
@@ -210,11 +154,12 @@ class CustomerFilter(_FormFilter):
 
     title = _("customer")
     parameter_name = "customer"
+    hint = _("The UUID.")
 
-    def lookups(self, request, model_admin):
+    def to_choose_from(self) -> list[tuple[str, str]]:
         endpoints = EnterpriseWebhookConfiguration.objects.order_by("enterprise_customer__name")
         customers = endpoints.values_list("enterprise_customer_id", "enterprise_customer__name")
-        return [(str(uuid), name) for uuid, name in dict.fromkeys(customers)]
+        return [(str(uuid), name) for uuid, name in customers.distinct()[: MAX_CHOICES + 1]]
 
     def matching(self, request: HttpRequest, queryset: QuerySet, text: str) -> QuerySet:
         uuid = uuid_of(text)
@@ -226,16 +171,17 @@ class EndpointFilter(_FormFilter):
 
     title = _("endpoint")
     parameter_name = "endpoint"
+    hint = _("The number.")
 
-    def lookups(self, request, model_admin):
+    def to_choose_from(self) -> list[tuple[str, str]]:
         endpoints = EnterpriseWebhookConfiguration.objects.select_related("enterprise_customer")
         return [
             (str(each.pk), f"{each.enterprise_customer.name}, {each.get_region_display()}")
-            for each in endpoints.order_by("enterprise_customer__name", "region")
+            for each in endpoints.order_by("enterprise_customer__name", "region")[: MAX_CHOICES + 1]
         ]
 
     def matching(self, request: HttpRequest, queryset: QuerySet, text: str) -> QuerySet:
-        pk = user_id_of(text)
+        pk = number_of(text)
         return by_index(queryset, Q(endpoint_id=pk)) if pk is not None else queryset.none()
 
 
@@ -247,7 +193,7 @@ class LearnerFilter(_FormFilter):
     hint = _("The user id.")
 
     def matching(self, request: HttpRequest, queryset: QuerySet, text: str) -> QuerySet:
-        user_id = user_id_of(text)
+        user_id = number_of(text)
         return queryset.filter(user_id=user_id) if user_id is not None else queryset.none()
 
 

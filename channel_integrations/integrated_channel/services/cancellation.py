@@ -22,14 +22,14 @@ BY_AN_OPERATOR = "cancelled by an operator"
 ROUNDS = 3
 
 
-class Cancellation(NamedTuple):
+class Cancelled(NamedTuple):
     """How many webhooks were cancelled, and how many of the selection are unfinished still: a worker has them."""
 
     cancelled: int
     being_worked_at: int
 
 
-def cancel(selection: Selection, note: Callable[[Sequence[int]], object] | None = None) -> Cancellation:
+def cancel(selection: Selection, note: Callable[[Sequence[int]], object] | None = None) -> Cancelled:
     """
     Cancel what is there of the selection now; a replay takes it back.
 
@@ -48,18 +48,17 @@ def cancel(selection: Selection, note: Callable[[Sequence[int]], object] | None 
             break
     left = sum(_open(wanted[start : start + PAGE]).count() for start in range(0, len(wanted), PAGE))
     lines.info("webhook_cancellation", "cancelled", count=count, left=left)
-    return Cancellation(count, left)
+    return Cancelled(count, left)
 
 
 def _cancel(pks: Sequence[int], status: str, note: Callable[[Sequence[int]], object] | None) -> int:
-    rows = WebhookTransmissionQueue.objects
+    rows, moment = WebhookTransmissionQueue.objects, timezone.now()
     with transaction.atomic():
-        count = rows.move(pks, status, WebhookStatus.CANCELLED, reason=BY_AN_OPERATOR)
-        if 0 < count < len(pks):
-            ours = rows.filter(pk__in=pks, status=WebhookStatus.CANCELLED, reason=BY_AN_OPERATOR)
-            pks = list(ours.values_list("pk", flat=True))
+        count = rows.move(pks, status, WebhookStatus.CANCELLED, reason=BY_AN_OPERATOR, modified=moment)
         if count and note:
-            note(pks)
+            # The moment tells ours from those that somebody else has cancelled between the look and the move.
+            ours = rows.filter(pk__in=pks, status=WebhookStatus.CANCELLED, modified=moment)
+            note(list(ours.values_list("pk", flat=True)))
     return count
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from channel_integrations.integrated_channel.models import FINISHED, WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.models.webhook import PAGE
-from channel_integrations.integrated_channel.services.cancellation import CANCELLABLE, Cancellation, cancel
+from channel_integrations.integrated_channel.services.cancellation import CANCELLABLE, Cancelled, cancel
 from channel_integrations.integrated_channel.services.replay import Selection
 from tests.factories import make_customer, make_endpoint
 
@@ -52,17 +52,17 @@ def run(*arguments):
 def test_what_is_unfinished_parked_or_without_endpoint_is_cancelled_and_nothing_else():
     for status in WebhookStatus:
         make_webhooks(status=status)
-    assert cancel(everything()) == Cancellation(len(CANCELLABLE), 0)
+    assert cancel(everything()) == Cancelled(len(CANCELLABLE), 0)
     assert statuses() == sorted(["cancelled"] * (len(CANCELLABLE) + 1) + ["delivered", "failed"])
     assert len(CANCELLABLE) + len(FINISHED) == len(WebhookStatus)
-    assert cancel(everything()) == Cancellation(0, 0)
+    assert cancel(everything()) == Cancelled(0, 0)
 
 
 def test_what_a_worker_holds_goes_on_and_what_a_dead_one_held_does_not():
     now, token = timezone.now(), uuid.uuid4()
     make_webhooks(lease_token=token, due_at=now + timedelta(minutes=1))
     make_webhooks(lease_token=token, due_at=now - timedelta(minutes=1))
-    assert cancel(everything()) == Cancellation(1, 1)
+    assert cancel(everything()) == Cancelled(1, 1)
     held, cancelled = WebhookTransmissionQueue.objects.order_by("-due_at")
     assert (held.status, held.lease_token) == (WebhookStatus.PENDING, token)
     assert (cancelled.status, cancelled.lease_token) == (WebhookStatus.CANCELLED, None)
@@ -95,7 +95,7 @@ def test_what_moves_on_meanwhile_is_cancelled_where_it_has_come_to():
     rows = WebhookTransmissionQueue.objects.filter(pk=webhook.pk)
     noted = []
     with while_it_cancels(lambda: rows.update(status=WebhookStatus.PENDING)):
-        assert cancel(everything(), noted.extend) == Cancellation(2, 0)
+        assert cancel(everything(), noted.extend) == Cancelled(2, 0)
     assert statuses() == ["cancelled", "cancelled"] and sorted(noted) == [webhook.pk, other.pk]
 
 
@@ -111,7 +111,7 @@ def test_what_is_delivered_or_taken_up_meanwhile_stays_so(fields, left):
     rows = WebhookTransmissionQueue.objects.filter(pk=webhook.pk)
     noted = []
     with while_it_cancels(lambda: rows.update(**fields)):
-        assert cancel(everything(), noted.extend) == Cancellation(1, left)
+        assert cancel(everything(), noted.extend) == Cancelled(1, left)
     assert noted == [_other.pk]
     assert rows.get().status == fields.get("status", WebhookStatus.PENDING)
 

@@ -12,7 +12,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.admin.capped_paginator import CappedPaginator
-from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.admin.webhook_filters import MAX_CHOICES
+from channel_integrations.integrated_channel.models import (
+    EnterpriseWebhookConfiguration,
+    WebhookStatus,
+    WebhookTransmissionQueue,
+)
 from tests.factories import make_customer, make_endpoint, make_learner
 from tests.test_channel_integrations.test_integrated_channel.test_admin.pages import (
     ENDPOINT,
@@ -144,6 +149,29 @@ def test_a_filter_keeps_the_search_and_the_others(operator, endpoint):
     assert kept == {"q": "41", "status__exact": "delivered", "endpoint": str(endpoint.pk)}
     chosen = re.findall(r'<option value="(\d+)" selected>([^<]+)<', page.content.decode())
     assert chosen == [(str(endpoint.pk), "Acme, Other")]
+
+
+def test_what_is_chosen_stays_chosen_though_it_is_gone(operator, endpoint):
+    gone = make_webhook()
+    uuid_of_gone = str(gone.enterprise_customer_uuid)
+    assert found(operator, customer=uuid_of_gone) == {gone}
+    page = operator.get(url(WEBHOOK, "changelist"), {"customer": uuid_of_gone}).content.decode()
+    assert f'<option value="{uuid_of_gone}" selected>' in page and '<option value="999" selected>' not in page
+    page = operator.get(url(WEBHOOK, "changelist"), {"endpoint": '"><script>'}).content
+    assert b'"><script>' not in page
+
+
+def test_more_customers_than_a_list_box_offers(operator, endpoint):
+    others = [make_customer(f"Customer {number}") for number in range(3)]
+    assert b'<select name="customer"' in operator.get(url(WEBHOOK, "changelist")).content
+    EnterpriseWebhookConfiguration.objects.bulk_create(
+        EnterpriseWebhookConfiguration(enterprise_customer=each, region=region, webhook_url="https://x.example.com")
+        for each in others
+        for region in (f"R{number}" for number in range(MAX_CHOICES // 3 + 1))
+    )
+    page = operator.get(url(WEBHOOK, "changelist"), {"endpoint": str(endpoint.pk)})
+    assert b'<input type="text" name="endpoint" value="' in page.content and "The number." in text_of(page)
+    assert page.content.count(b'<option value="') < 50 and b'<select name="customer"' in page.content
 
 
 def test_pages_of_a_long_list(operator, endpoint):
