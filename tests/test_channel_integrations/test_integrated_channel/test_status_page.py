@@ -20,7 +20,7 @@ from django.utils import timezone, translation
 
 from channel_integrations.integrated_channel.admin.status import sections, words
 from channel_integrations.integrated_channel.admin.status.page import ASSETS
-from channel_integrations.integrated_channel.exceptions import LearningTimeUnavailable
+from channel_integrations.integrated_channel.exceptions import DeliveryFailed, LearningTimeUnavailable
 from channel_integrations.integrated_channel.models import (
     WebhookEndpointHealth,
     WebhookHeartbeat,
@@ -248,6 +248,7 @@ def test_every_code_has_its_words():
     ours = {enrichment.FOUND, enrichment.NO_ROW, enrichment.OVERDUE, "", *codes(LearningTimeUnavailable)}
     ours |= {rollout.FLAG_OFF, rollout.PAUSED, rollout.ENDPOINT_NEVER, rollout.NOT_ROLLED_OUT}
     assert set(words.LEARNING_TIME) == ours
+    assert set(words.ANSWERS) == {"internal", *(error.code for error in DeliveryFailed.__subclasses__())}
     assert set(words.STATES) == set(endpoints.STATES)
     assert set(words.HEARTBEATS) == set(heartbeat.NAMES)
     assert words.named(words.STATES, "of a later release") == "of a later release"
