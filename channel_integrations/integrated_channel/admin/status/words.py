@@ -37,7 +37,7 @@ LEARNING_TIME = {
     "error": _("plain: the lookup failed"),
     "": _("plain: no reason was kept"),
 }
-#: what came of attempts that got no HTTP answer, by ``error_code``; of an answer, the first digit of its status is shown
+#: what came of attempts that got no HTTP answer, by ``error_code``; the others are told by the class of their status
 ANSWERS = {
     "address_refused": _("none: the sender refuses the address"),
     "connection": _("none: no connection"),
