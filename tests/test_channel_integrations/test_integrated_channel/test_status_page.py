@@ -409,7 +409,7 @@ def test_recovering_needs_post_the_permission_to_operate_and_a_token(operator, s
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = operator.cookies
     assert recover(strict, endpoint, confirmed="yes").status_code == 403
-    for nobody in ("999999", "", "x", "²"):
+    for nobody in ("999999", "", "x", "²", "9" * 30):
         assert operator.post(reverse(RECOVER), {"endpoint": nobody, "confirmed": "yes"}).status_code == 404
     assert WebhookEndpointHealth.objects.get().disabled_at and not LogEntry.objects.exists()
 

@@ -31,6 +31,8 @@ VIEW, OPERATE = "channel_webhooks.view_webhooktransmissionqueue", "channel_webho
 VIEW_ENDPOINT = "channel_webhooks.view_enterprisewebhookconfiguration"
 VIEW_ROLLOUT = "channel_webhooks.view_webhookrollout"
 
+#: what is longer fits no column
+MAX_DIGITS = 19
 ASSETS = {
     "styles": "channel_webhooks/status.css",
     "library": "channel_webhooks/chart.js/chart-4.6.1.umd.min.js",
@@ -120,7 +122,7 @@ class StatusAdmin(admin.ModelAdmin):
 
 def _endpoint(number: str) -> EnterpriseWebhookConfiguration:
     """:raises Http404: there is none of this number"""
-    if not (number.isascii() and number.isdigit()):
+    if not (number.isascii() and number.isdigit() and len(number) < MAX_DIGITS):
         raise Http404
     every = EnterpriseWebhookConfiguration.objects.select_related("enterprise_customer", "health")
     return get_object_or_404(every, pk=number)
