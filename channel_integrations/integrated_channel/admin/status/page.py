@@ -105,7 +105,7 @@ class StatusAdmin(admin.ModelAdmin):
         transaction.on_commit(wake_up.delivery)
         self.message_user(
             request,
-            _("The endpoint is on: what waits for it goes out now, one at a time until the first success."),
+            _("The endpoint is on: what waits for it goes out now."),
             messages.SUCCESS,
         )
         return self._back()
