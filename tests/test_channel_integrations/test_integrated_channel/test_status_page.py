@@ -20,7 +20,7 @@ from django.utils import timezone, translation
 
 from channel_integrations.integrated_channel.admin.status import sections, words
 from channel_integrations.integrated_channel.admin.status.page import ASSETS
-from channel_integrations.integrated_channel.exceptions import LearningTimeUnavailable
+from channel_integrations.integrated_channel.exceptions import DeliveryFailed, LearningTimeUnavailable
 from channel_integrations.integrated_channel.models import (
     WebhookEndpointHealth,
     WebhookHeartbeat,
@@ -35,6 +35,7 @@ from tests.factories import COURSE, grade_event, make_customer, make_endpoint, m
 pytestmark = pytest.mark.django_db
 VIEW, OPERATE = "view_webhooktransmissionqueue", "operate_webhooks"
 PAGE = "admin:channel_webhooks_webhookheartbeat_changelist"
+RECOVER = "admin:channel_webhooks_webhookheartbeat_recover"
 LISTS = "view_enterprisewebhookconfiguration", "view_webhookrollout"
 
 
@@ -104,7 +105,7 @@ def answer(receiver, status):
 
 
 def recover(client, endpoint, **fields):
-    return client.post(reverse("admin:channel_webhooks_webhookheartbeat_recover", args=[endpoint.pk]), fields)
+    return client.post(reverse(RECOVER), {"endpoint": endpoint.pk, **fields})
 
 
 # What it says
@@ -248,6 +249,7 @@ def test_every_code_has_its_words():
     ours = {enrichment.FOUND, enrichment.NO_ROW, enrichment.OVERDUE, "", *codes(LearningTimeUnavailable)}
     ours |= {rollout.FLAG_OFF, rollout.PAUSED, rollout.ENDPOINT_NEVER, rollout.NOT_ROLLED_OUT}
     assert set(words.LEARNING_TIME) == ours
+    assert set(words.ANSWERS) == {"internal", *(error.code for error in DeliveryFailed.__subclasses__())}
     assert set(words.STATES) == set(endpoints.STATES)
     assert set(words.HEARTBEATS) == set(heartbeat.NAMES)
     assert words.named(words.STATES, "of a later release") == "of a later release"
@@ -401,14 +403,14 @@ def test_an_endpoint_of_its_operator_s_is_left_to_its_form(operator, endpoint):
 
 def test_recovering_needs_post_the_permission_to_operate_and_a_token(operator, staff, endpoint):
     WebhookEndpointHealth.objects.get().disable("HTTP 410")
-    address = reverse("admin:channel_webhooks_webhookheartbeat_recover", args=[endpoint.pk])
-    assert operator.get(address).status_code == 405
+    assert operator.get(reverse(RECOVER)).status_code == 405
     for client in (staff(VIEW, *LISTS, "change_enterprisewebhookconfiguration"), staff(OPERATE)):
-        assert client.post(address, {"confirmed": "yes"}).status_code == 403
+        assert recover(client, endpoint, confirmed="yes").status_code == 403
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = operator.cookies
-    assert strict.post(address, {"confirmed": "yes"}).status_code == 403
-    assert operator.post(address.replace(f"/{endpoint.pk}/", "/999999/"), {"confirmed": "yes"}).status_code == 404
+    assert recover(strict, endpoint, confirmed="yes").status_code == 403
+    for nobody in ("999999", "", "x", "²", "9" * 30):
+        assert operator.post(reverse(RECOVER), {"endpoint": nobody, "confirmed": "yes"}).status_code == 404
     assert WebhookEndpointHealth.objects.get().disabled_at and not LogEntry.objects.exists()
 
 

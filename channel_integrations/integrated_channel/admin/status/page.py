@@ -7,7 +7,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.templatetags.static import static
@@ -31,6 +31,8 @@ VIEW, OPERATE = "channel_webhooks.view_webhooktransmissionqueue", "channel_webho
 VIEW_ENDPOINT = "channel_webhooks.view_enterprisewebhookconfiguration"
 VIEW_ROLLOUT = "channel_webhooks.view_webhookrollout"
 
+#: what is longer fits no column
+MAX_DIGITS = 19
 ASSETS = {
     "styles": "channel_webhooks/status.css",
     "library": "channel_webhooks/chart.js/chart-4.6.1.umd.min.js",
@@ -50,7 +52,7 @@ class StatusAdmin(admin.ModelAdmin):
         recover = self.admin_site.admin_view(require_POST(self.recover_view))
         return [
             path("", self.admin_site.admin_view(require_GET(self.changelist_view)), name=f"{prefix}_changelist"),
-            path("recover/<int:endpoint_id>/", recover, name=f"{prefix}_recover"),
+            path("recover/", recover, name=f"{prefix}_recover"),
         ]
 
     # Who may do what
@@ -84,13 +86,11 @@ class StatusAdmin(admin.ModelAdmin):
 
     # The button
 
-    def recover_view(self, request: HttpRequest, endpoint_id: int) -> HttpResponse:
+    def recover_view(self, request: HttpRequest) -> HttpResponse:
         """Ask; once confirmed, undo what the sender has done to an endpoint: off, breaker or pause."""
         if not (self.has_view_permission(request) and request.user.has_perm(OPERATE)):
             raise PermissionDenied
-        endpoint = get_object_or_404(
-            EnterpriseWebhookConfiguration.objects.select_related("enterprise_customer", "health"), pk=endpoint_id
-        )
+        endpoint = _endpoint(request.POST.get("endpoint", ""))
         state = endpoints.state_of(endpoint, timezone.now())
         if state not in sections.RECOVERABLE:
             self.message_user(request, _("The sender does not hold this endpoint back (any more)."), messages.WARNING)
@@ -105,7 +105,7 @@ class StatusAdmin(admin.ModelAdmin):
         transaction.on_commit(wake_up.delivery)
         self.message_user(
             request,
-            _("The endpoint is on: what waits for it goes out now, one at a time until the first success."),
+            _("The endpoint is on: what waits for it goes out now."),
             messages.SUCCESS,
         )
         return self._back()
@@ -118,6 +118,14 @@ class StatusAdmin(admin.ModelAdmin):
         request.current_app = self.admin_site.name
         shared = {**self.admin_site.each_context(request), "opts": self.opts, "title": title}
         return TemplateResponse(request, f"{TEMPLATES}/{template}.html", {**shared, **context})
+
+
+def _endpoint(number: str) -> EnterpriseWebhookConfiguration:
+    """:raises Http404: there is none of this number"""
+    if not (number.isascii() and number.isdigit() and len(number) < MAX_DIGITS):
+        raise Http404
+    every = EnterpriseWebhookConfiguration.objects.select_related("enterprise_customer", "health")
+    return get_object_or_404(every, pk=number)
 
 
 def _assets() -> dict[str, str]:

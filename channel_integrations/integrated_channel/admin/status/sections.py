@@ -13,7 +13,6 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from channel_integrations.integrated_channel import conf
-from channel_integrations.integrated_channel.admin.attempt import ERRORS
 from channel_integrations.integrated_channel.admin.moments import NONE, unbroken
 from channel_integrations.integrated_channel.admin.status import words
 from channel_integrations.integrated_channel.admin.status.alarms import alarms
@@ -147,7 +146,6 @@ def _endpoint(figures: endpoints.EndpointFigures) -> dict[str, Any]:
 
 def _outcomes() -> dict[str, Any]:
     hours = outcomes.by_hour(24)
-    since = hours[0].start.isoformat()
     suppressed = outcomes.suppressed_since(DAY).items()
     attempts = sorted(outcomes.attempts_since(DAY).items(), key=lambda each: -each[1])
     return {
@@ -156,17 +154,13 @@ def _outcomes() -> dict[str, Any]:
             (
                 label,
                 sum(getattr(hour, name) for hour in hours),
-                webhooks_url(status__exact=name, finished_at__gte=since),
+                webhooks_url(status__exact=name),
             )
             for name, label in ((str(status), WebhookStatus(status).label) for status in FINISHED)
         ],
-        "attempts": [Row(_answer(answer), count) for answer, count in attempts],
+        "attempts": [Row(words.named(words.ANSWERS, answer), count) for answer, count in attempts],
         "suppressed": [Row(gettext(reason) if reason else NONE, count) for reason, count in suppressed],
     }
-
-
-def _answer(answer: str) -> str:
-    return f"{answer}: {ERRORS[answer]}" if answer in ERRORS else answer
 
 
 def _learning_time(lately: deliveries.Deliveries) -> dict[str, Any]:

@@ -37,6 +37,13 @@ LEARNING_TIME = {
     "error": _("plain: the lookup failed"),
     "": _("plain: no reason was kept"),
 }
+#: what came of attempts that got no HTTP answer, by ``error_code``; the others are told by the class of their status
+ANSWERS = {
+    "address_refused": _("none: the sender refuses the address"),
+    "connection": _("none: no connection"),
+    "timeout": _("none in time"),
+    "internal": _("none: the sender itself failed"),
+}
 HEARTBEATS = {
     "sweep": _("sweep (send_due_webhooks)"),
     "enrichment": _("enrichment worker"),
