@@ -12,7 +12,7 @@ from docs.generate import table
 ANSWERS = {
     Answer.YES: "it holds",
     Answer.NO: "it does not; `change` says what changes that",
-    Answer.UNKNOWN: "it cannot be told from here: the LMS's grades are not read",
+    Answer.UNKNOWN: "it cannot be told from here: the LMS's grades are not read; `change` says how they are",
     Answer.NOT_REACHED: "not asked: what came before has settled it, or there is nothing to ask about",
 }
 OUTCOMES = {
@@ -41,7 +41,10 @@ FIELDS = (
         "why a grade event made no webhook of this pass, as it was noted then (`reason`, `passed_at`, `noted_at`); "
         "null where nothing was. [The reasons](codes.md#reason-of-a-suppressed-webhook)",
     ),
-    ("`steps`", "all of the steps below, in their order: `name`, `answer`, `fact` and `change`"),
+    (
+        "`steps`",
+        "all of the steps below, in their order: `name`, `answer`, `fact`, and `change`, which may be empty",
+    ),
     ("`learner`", "`user_id`, `username`, `email`; personal data"),
 )
 FOR_PARTNER = """\

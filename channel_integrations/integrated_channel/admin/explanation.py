@@ -195,7 +195,6 @@ class SuppressionAdmin(admin.ModelAdmin):
                     "question": found.question,
                     "word": SHOWN[found.answer][0],
                     "picture": SHOWN[found.answer][1],
-                    "change": step["change"] if found.answer == Answer.NO else "",
                     "is_first_no": found is story.first_no,
                     "stops_nothing": found.answer == Answer.NO and found.name in ABOUT_LEARNING_TIME,
                 }

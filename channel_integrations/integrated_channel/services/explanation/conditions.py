@@ -56,7 +56,7 @@ def conditions(story: Explanation, passing: Passing) -> Iterator[Step]:
 def backfill_command(endpoint: EnterpriseWebhookConfiguration | None, passed_at: datetime) -> str:
     """What makes the webhook whatever its age."""
     number = endpoint.pk if endpoint else "ID"
-    return f"./manage.py lms backfill_webhooks --endpoint {number} --since {passed_at.date().isoformat()}"
+    return f"./manage.py lms backfill_webhooks --endpoint {number} --since {at(passed_at)}"
 
 
 def endpoint_page(endpoint: EnterpriseWebhookConfiguration | None = None) -> str:
@@ -168,7 +168,7 @@ def _region(region: str, endpoints: list[EnterpriseWebhookConfiguration]) -> Ste
     except NoWebhookConfigured:
         takes = ""
     there, missing = (
-        _("%(region)s, which goes to the endpoint for %(takes)s"),
+        _("the learner's region is %(region)s, the endpoint is that for %(takes)s"),
         _("the customer has no endpoint for %(region)s"),
     )
     return Step(

@@ -2,7 +2,6 @@
 """What became of the webhook, and the answer that all of it comes to."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -74,13 +73,15 @@ def _without_webhook(story: Explanation) -> str:
     now = against.fact if against else _("no webhook has been made")
     if past and story.noted and story.noted.reason != now:
         return _("Not sent: %(past)s. Now: %(now)s.") % {"past": past, "now": now}
+    if past:
+        return _("Not sent: %(past)s. It is still so.") % {"past": past}
     unknown = next((step for step in story.steps if step.answer == Answer.UNKNOWN), None)
     if unknown:
         return _("Not sent: %(now)s; whether the learner has passed is %(unknown)s.") % {
             "now": now,
             "unknown": unknown.fact,
         }
-    return _("Not sent: %(what)s.") % {"what": past or now}
+    return _("Not sent: %(what)s.") % {"what": now}
 
 
 def _past(story: Explanation) -> str:
@@ -98,10 +99,13 @@ def _what_makes_it(story: Explanation) -> str:
     if grade_model() is None or story.passed_at is None:
         days = conf.max_pass_age().days
         return _("a regrade of the learner within %(days)s days of the pass makes it") % {"days": days}
-    window: timedelta = min(conf.reconcile_window(), conf.max_pass_age())
-    if story.passed_at > timezone.now() - window:
-        return _("%(command)s: it compares with the LMS's grades, once in ten minutes") % {"command": SEND_DUE}
-    return backfill_command(story.endpoint, story.passed_at)
+    at_once = backfill_command(story.endpoint, story.passed_at)
+    if story.passed_at > timezone.now() - min(conf.reconcile_window(), conf.max_pass_age()):
+        return _("the sweep makes it within ten minutes (%(sweep)s is one); at once: %(at_once)s") % {
+            "sweep": SEND_DUE,
+            "at_once": at_once,
+        }
+    return at_once
 
 
 def _row(story: Explanation, webhook: Any) -> Step:
@@ -109,7 +113,8 @@ def _row(story: Explanation, webhook: Any) -> Step:
     made += [_("by a backfill")] if webhook.backfilled else []
     made += [_("personal data removed %(when)s") % {"when": at(webhook.purged_at)}] if webhook.purged_at else []
     fact = f"{webhook.status}: {webhook.reason}" if webhook.reason else str(webhook.status)
-    change, past = _what_moves(story, webhook), f"({_past(story)})" if story.noted else ""
+    change = _what_moves(story, webhook)
+    past = _("before that: %(past)s") % {"past": _past(story)} if story.noted else ""
     return Step("row", Answer.of(not change), f"{fact} ({'; '.join(made)})", change, operator_fact=past)
 
 

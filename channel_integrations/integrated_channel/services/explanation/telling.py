@@ -89,7 +89,8 @@ def _step(step: Step, for_partner: bool) -> dict[str, str]:
     shown = {"name": step.name, "answer": str(step.answer), "fact": step.fact}
     if for_partner:
         return shown
-    return {**shown, "fact": " ".join(filter(None, (step.fact, step.operator_fact))), "change": step.change}
+    change = step.change if step.answer in (Answer.NO, Answer.UNKNOWN) else ""
+    return {**shown, "fact": " ".join(filter(None, (step.fact, step.operator_fact))), "change": change}
 
 
 def _noted(noted: WebhookSuppression) -> dict[str, str]:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A story as plain text: what the command prints, and what is copied into a mail to a partner."""
 
+import textwrap
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 from channel_integrations.integrated_channel.services.explanation.story import Answer
@@ -12,7 +14,7 @@ WIDTH = 14
 
 
 def as_text(told: dict[str, Any]) -> str:
-    """What ``tell`` has told."""
+    """What ``tell`` has told; steps that were not reached for the same reason share a line."""
     return "\n".join(_lines(told))
 
 
@@ -22,7 +24,12 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
         yield f"Webhook {told['webhook_id']}"
     yield f"Course run {told['course']}, customer {told['customer']}"
     yield ""
-    for step in told["steps"]:
-        yield f"{PRINTED[step['answer']]:<4}{step['name']:<{WIDTH}} {step['fact']}"
-        if step["answer"] == Answer.NO and step.get("change"):
-            yield f"{'':<{WIDTH + 5}}→ {step['change']}"
+    for (answer, fact), steps in groupby(told["steps"], key=lambda step: (step["answer"], step["fact"])):
+        if answer == Answer.NOT_REACHED:
+            names = ", ".join(step["name"] for step in steps)
+            yield from textwrap.wrap(f"-   {fact}: {names}", 120, subsequent_indent=" " * 4)
+            continue
+        for step in steps:
+            yield f"{PRINTED[answer]:<4}{step['name']:<{WIDTH}} {fact}"
+            if step.get("change"):
+                yield f"{'':<{WIDTH + 5}}→ {step['change']}"
