@@ -9,8 +9,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from channel_integrations.integrated_channel.models import WebhookStatus
-from channel_integrations.integrated_channel.services import rollout
+from channel_integrations.integrated_channel.models import WebhookStatus, WebhookSuppression
+from channel_integrations.integrated_channel.services import heartbeat, rollout
 from tests.test_channel_integrations.test_integrated_channel.test_admin.pages import (
     WEBHOOK,
     attempt,
@@ -35,6 +35,14 @@ def test_a_get_changes_nothing_on_any_page(operator, endpoint, receiver):
     webhook = make_webhook(endpoint, status=WebhookStatus.FAILED, body="{}")
     attempt(webhook)
     rollout.decide(percentage=5)
+    heartbeat.beat(heartbeat.SWEEP)
+    WebhookSuppression.objects.create(
+        enterprise_customer_uuid=webhook.enterprise_customer_uuid,
+        user_id=webhook.user_id,
+        course_id=webhook.course_id,
+        passed_at=webhook.occurred_at,
+        reason="no data-sharing consent",
+    )
     answers, names = {}, list(names_of_pages())
     with CaptureQueriesContext(connection) as asked:
         for name, model, about_one in names:
