@@ -79,8 +79,8 @@ class EndpointForm(forms.ModelForm):
             ),
             "learning_time": _(
                 "Whether completions carry how many seconds the learner spent learning. By default as the site's "
-                "rollout says; always lets a pilot customer go first. Nothing carries it while the site's flag is off "
-                "or the rollout is paused."
+                "rollout says. “Always” lets a pilot customer go first. Nothing carries it while the site's flag is "
+                "off or the rollout is paused."
             ),
         }
         error_messages = {

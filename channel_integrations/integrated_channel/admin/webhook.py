@@ -10,6 +10,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.templatetags.admin_urls import admin_urlname
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
@@ -38,13 +39,13 @@ class WebhookAdmin(WebhookViews):
     list_display = (
         "webhook_id",
         "outcome",
+        "customer",
         "endpoint",
         "user_id",
         "course",
         "attempts",
         "due",
         "made",
-        "customer",
     )
     list_filter = webhook_filters.FILTERS
     list_per_page = 50
@@ -90,12 +91,11 @@ class WebhookAdmin(WebhookViews):
 
     @admin.display(description=_("customer"))
     def customer(self, webhook):
-        return webhook.enterprise_customer_uuid
+        return webhook.customer_name or webhook.enterprise_customer_uuid
 
     @admin.display(description=_("customer"))
     def customer_link(self, webhook):
-        uuid = webhook.enterprise_customer_uuid
-        name = EnterpriseCustomer.objects.filter(pk=uuid).values_list("name", flat=True).first()
+        uuid, name = webhook.enterprise_customer_uuid, webhook.customer_name
         url = _url_or_none("admin:enterprise_enterprisecustomer_change", uuid) if name else None
         if url:
             return format_html('<a href="{}">{}</a> {}', url, name, uuid)
@@ -165,7 +165,9 @@ class WebhookAdmin(WebhookViews):
         return queryset, False
 
     def get_queryset(self, request):
-        return super().get_queryset(request).defer("body")
+        customers = EnterpriseCustomer.objects.filter(pk=OuterRef("enterprise_customer_uuid"))
+        named = super().get_queryset(request).annotate(customer_name=Subquery(customers.values("name")))
+        return named.defer("body")
 
     # Django's own pages
 

@@ -12,6 +12,7 @@ What no index knows (course run, backfilled) is looked for among the rows of a l
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -48,7 +49,8 @@ def made_since(queryset: QuerySet, moment: datetime) -> QuerySet:
 
 def without_index(queryset: QuerySet, request: HttpRequest, condition: Q) -> QuerySet:
     """Those that meet a condition which no index knows, among the rows that are chosen otherwise, or the latest."""
-    if not any(request.GET.get(name) for name in NARROWING):
+    one_learner = any(number_of(word) is not None for word in request.GET.get(SEARCH_VAR, "").split())
+    if not one_learner and not any(request.GET.get(name) for name in NARROWING):
         queryset = made_since(queryset, timezone.now() - WITHOUT_INDEX)
     return queryset.filter(condition)
 
