@@ -92,7 +92,8 @@ def customers_of(user_id: int) -> dict[UUID, bool]:
         user_id=user_id, enterprise_customer__active=True, enterprise_customer__webhook_endpoints__isnull=False
     )
     found: dict[UUID, bool] = {}
-    for customer, on in links.values_list("enterprise_customer_id", "enterprise_customer__webhook_endpoints__active"):
+    wanted = links.order_by().values_list("enterprise_customer_id", "enterprise_customer__webhook_endpoints__active")
+    for customer, on in wanted:
         found[customer] = on or found.get(customer, False)
     return found
 
