@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Give up what has not come to its end: one webhook, a selection, or a range."""
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -9,11 +8,12 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.utils import timezone
 
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import UNFINISHED, WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.models.webhook import PAGE
 from channel_integrations.integrated_channel.services.replay import Selection
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: what has not come to its end, whether something moves it or a person has to
 CANCELLABLE: tuple[Any, ...] = (*UNFINISHED, WebhookStatus.PARKED, WebhookStatus.NO_ENDPOINT)
@@ -47,7 +47,7 @@ def cancel(selection: Selection, note: Callable[[Sequence[int]], object] | None 
         if not moved:
             break
     left = sum(_open(wanted[start : start + PAGE]).count() for start in range(0, len(wanted), PAGE))
-    logger.info("source=webhook_cancellation status=cancelled webhooks=%s left=%s", count, left)
+    lines.info("webhook_cancellation", "cancelled", count=count, left=left)
     return Cancelled(count, left)
 
 

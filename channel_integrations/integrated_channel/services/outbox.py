@@ -6,7 +6,6 @@ The row is written where the grade is written, so that both are there or neither
 deadlock with, what the LMS does in the same transaction: two plain SELECTs, then one plain INSERT in a savepoint.
 """
 
-import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,8 +20,6 @@ from channel_integrations.integrated_channel.models import WebhookStatus, Webhoo
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION, CoursePass
 from channel_integrations.integrated_channel.services import rollout
 from channel_integrations.integrated_channel.services.recipients import customers_of, find_recipients
-
-logger = logging.getLogger(__name__)
 
 #: tries of one insert: against a neighbour that inserts the same row, and outside a transaction against deadlocks
 INSERT_TRIES = 3
