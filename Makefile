@@ -47,9 +47,16 @@ tests/partners/node_modules: tests/partners/package.json
 	@if command -v npm >/dev/null; then npm install --silent --no-package-lock --no-audit --no-fund --prefix tests/partners; fi
 	@mkdir -p $@ && touch $@
 
+# What judges the pages' accessibility, in a browser.
+tests/accessibility/node_modules: tests/accessibility/package.json
+	@if command -v npm >/dev/null; then npm install --silent --no-package-lock --no-audit --no-fund --prefix tests/accessibility; fi
+	@mkdir -p $@ && touch $@
+
+accessibility: tests/accessibility/node_modules ## install what judges the pages' accessibility
+
 partners: tests/partners/node_modules ## install what checks the partners' snippets
 
-test: $(VENV)/bench tests/partners/node_modules ## run every test but chaos, on real servers where they are installed
+test: $(VENV)/bench tests/partners/node_modules tests/accessibility/node_modules ## run every test but chaos, on real servers where they are installed
 	$(BIN)/python -m pytest -m "not chaos" --cov --cov-report= $(TESTS)
 	$(BIN)/python -m coverage report --fail-under=90
 	@$(BIN)/python -m coverage report --include='*/snowflake_client.py' --fail-under=94 | tail -1
@@ -76,6 +83,9 @@ references: $(VENV)/installed ## write the reference pages anew, from the code
 docs: $(VENV)/quality ## build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
+screenshots: $(VENV)/installed ## take the documentation's pictures of the admin anew, in chromium
+	$(BIN)/python -m docs.screenshots
+
 demo: $(VENV)/installed ## show the whole thing: make demo [BROKER=redis://...] [KEEP=1]
 	BROKER=$(BROKER) KEEP=$(KEEP) $(BIN)/python -m demo
 
@@ -93,6 +103,6 @@ requirements: ## compile the pins anew (on Python 3.11, the oldest supported)
 		--no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .venv-pins .tox .coverage docs/_build demo/.run tests/partners/node_modules build dist *.egg-info pii_report
+	rm -rf $(VENV) .venv-pins .tox .coverage docs/_build demo/.run tests/partners/node_modules tests/accessibility/node_modules build dist *.egg-info pii_report
 
-.PHONY: help install partners test test-databases chaos quality references docs demo bench tox requirements clean
+.PHONY: help install accessibility partners screenshots test test-databases chaos quality references docs demo bench tox requirements clean

@@ -7,6 +7,7 @@ import re
 import pytest
 from django.core.management import get_commands
 
+from channel_integrations.integrated_channel.metrics.catalogue import METRICS
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services import enrichment, recipients, rollout, suppression
 from channel_integrations.integrated_channel.services.explanation.learning_time import LOOKUPS, why_plain
@@ -51,7 +52,8 @@ def test_commands_and_their_arguments_exist():
 
 def test_names_in_code_type_exist():
     """Commands, tasks, functions, columns, models' fields: whatever is written like a name of ours."""
-    known = "\n".join([*SOURCES.values(), *commands.commands(), WebhookTransmissionQueue._meta.db_table])
+    metrics = [metric.full_name for metric in METRICS]
+    known = "\n".join([*SOURCES.values(), *commands.commands(), *metrics, WebhookTransmissionQueue._meta.db_table])
     for name, page in found(r"`([a-z]+(?:_[a-z]+)*_webhooks?(?:_[a-z]+)*|webhook_[a-z_]+)`"):
         assert re.search(rf"\b{name}\b", known), f"{page}: {name}"
 

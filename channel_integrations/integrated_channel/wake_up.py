@@ -11,7 +11,6 @@ A broker that refuses, or accepts and stays silent, may cost a process half a se
 our own with short timeouts, no retries, and a circuit that stays open for thirty seconds after a failure.
 """
 
-import logging
 import os
 import threading
 import time
@@ -26,10 +25,11 @@ from kombu import Connection
 
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.circuit import Circuit
+from channel_integrations.integrated_channel.log_lines import LogLines, chain_of
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK, ENRICHMENT_TASK
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: seconds for each step of a conversation with the broker; connect and first answer make two
 STEP_TIMEOUT = 0.2
@@ -85,12 +85,8 @@ class _Broker:
         except Exception as err:  # Each transport raises its own; the sweep takes over, and the LMS must go on.
             seconds = self._circuit.note_failure()
             self._forget_connection()
-            logger.warning(
-                "source=webhook_wake_up status=failure error=%s: the sweep picks the rows up; not asking the broker "
-                "again for %s s",
-                type(err).__name__,
-                seconds,
-            )
+            words = "the sweep picks the rows up; the broker is not asked again for so many seconds"
+            lines.warning("webhook_wake_up", "failure", words, error=chain_of(err), seconds=seconds)
             return False
         self._circuit.note_success()
         return True
@@ -148,7 +144,7 @@ class _Broker:
             try:
                 connection.release()
             except Exception:  # The connection is broken already; how it breaks further does not matter.
-                logger.debug("the broken broker connection did not close cleanly")
+                lines.debug("webhook_wake_up", "not_closed", "the broken broker connection did not close cleanly")
 
 
 broker = _Broker()
@@ -199,7 +195,7 @@ def circulate(token: str, countdown: float, patience: float) -> bool:
 
 def served(task_name: str) -> None:
     """A call has been served, but for one last look: a row that is committed after that needs another call."""
-    _with_marks(lambda: cache.delete(_mark(task_name)))
+    _with_marks(lambda: cache.delete_many([_mark(task_name), _mark(task_name, later=True)]))
 
 
 def pay_owed() -> None:
@@ -217,13 +213,17 @@ def pay_owed() -> None:
 
 
 def _call(task_name: str, countdown: float = 0.0) -> bool:
-    """One message, unless the mark says that one is on its way already."""
+    """
+    One message, unless a mark says that one is on its way already.
+
+    A call for later is answered by one for now, whose receiver looks what comes next; not the other way round.
+    """
     if broker.is_left_alone():
         broker.owed.add(task_name)
         return False
-    mark, countdown = _mark(task_name), min(countdown, MAX_COUNTDOWN)
+    mark, countdown = _mark(task_name, later=countdown > 0), min(countdown, MAX_COUNTDOWN)
     seconds = MARK_SECONDS + round(countdown)
-    if _is_shared() and _with_marks(lambda: cache.get(mark)):
+    if _is_shared() and _with_marks(lambda: any(map(cache.get, {_mark(task_name), mark}))):
         return True
     # Whatever the answer: a memcached that is down, with its errors ignored, says "no".
     marked = _with_marks(lambda: cache.add(mark, 1, seconds))
@@ -243,7 +243,7 @@ def _with_marks(ask: Any) -> Any:
         answer = ask()
     except Exception as err:  # Every backend raises its own.
         _marks.note_failure()
-        logger.warning("source=django_cache operation=mark status=error error=%s", type(err).__name__)
+        lines.warning("django_cache", "error", operation="mark", error=chain_of(err))
         return None
     _marks.note_success()
     return answer
@@ -254,5 +254,5 @@ def _is_shared() -> bool:
     return not isinstance(caches["default"], (LocMemCache, DummyCache))
 
 
-def _mark(task_name: str) -> str:
-    return f"channel_webhooks.called.{task_name.rpartition('.')[2]}"
+def _mark(task_name: str, *, later: bool = False) -> str:
+    return f"channel_webhooks.called.{task_name.rpartition('.')[2]}{'.later' if later else ''}"

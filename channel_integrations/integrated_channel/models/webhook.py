@@ -2,11 +2,12 @@
 """One webhook, and every change of its state."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db import models, transaction
+from django.db import Error, models, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -17,6 +18,8 @@ from channel_integrations.integrated_channel.models.endpoint import EnterpriseWe
 #: rows changed by one statement at most
 PAGE = 500
 NO_TIME = timedelta(0)
+#: until what could not be worked on is tried again: soon, but not in a tight loop
+AGAIN_AFTER_ERROR = timedelta(seconds=10)
 SWITCHED_OFF = "endpoint switched off"
 ENDPOINT_DELETED = "endpoint deleted"
 
@@ -98,6 +101,23 @@ class WebhookQuerySet(models.QuerySet):
             return []
         place = {pk: position for position, pk in enumerate(pks)}
         return sorted(self.filter(pk__in=pks, lease_token=token), key=lambda row: place[row.pk])
+
+    @contextmanager
+    def given_back_on_error(self, claimed: "Sequence[WebhookTransmissionQueue]") -> Iterator[None]:
+        """
+        Whatever is raised within (a deadlock, a time limit), these rows of one claim are due again in a moment.
+
+        Where the database itself is gone their lease ends later, as after a kill.
+        """
+        try:
+            yield
+        except BaseException:
+            if claimed:
+                with suppress(Error):
+                    pks = [webhook.pk for webhook in claimed]
+                    held = self.filter(pk__in=pks, lease_token=claimed[0].lease_token)
+                    held.update(lease_token=None, due_at=timezone.now() + AGAIN_AFTER_ERROR)
+            raise
 
     def mark_enriched(
         self, webhooks: "Sequence[WebhookTransmissionQueue]", outcomes: "Mapping[int, EnrichmentOutcome]"

@@ -6,9 +6,9 @@ The row is written where the grade is written, so that both are there or neither
 deadlock with, what the LMS does in the same transaction: two plain SELECTs, then one plain INSERT in a savepoint.
 """
 
-import logging
 import time
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -20,8 +20,6 @@ from channel_integrations.integrated_channel.models import WebhookStatus, Webhoo
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION, CoursePass
 from channel_integrations.integrated_channel.services import rollout, suppression
 from channel_integrations.integrated_channel.services.recipients import ENDPOINT_OFF, customers_of, find_recipients
-
-logger = logging.getLogger(__name__)
 
 #: tries of one insert: against a neighbour that inserts the same row, and outside a transaction against deadlocks
 INSERT_TRIES = 3
@@ -37,6 +35,18 @@ def is_too_old(course_pass: CoursePass) -> bool:
 def is_older_than_allowed(passed_at: datetime) -> bool:
     """The same of the moment of a pass."""
     return passed_at < timezone.now() - conf.max_pass_age()
+
+
+def own_savepoint() -> AbstractContextManager:
+    """
+    What keeps the caller's transaction from a SELECT of ours that fails.
+
+    PostgreSQL aborts a whole transaction for that; MySQL and SQLite only what they undo, hence need no savepoint here.
+    """
+    connection = connections[router.db_for_write(WebhookTransmissionQueue)]
+    if connection.vendor == "postgresql" and connection.in_atomic_block:
+        return transaction.atomic(using=connection.alias)
+    return nullcontext()
 
 
 def record_pass(course_pass: CoursePass) -> list[WebhookTransmissionQueue]:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Personal data that is no longer needed goes; what keeps a pass from going out twice stays."""
 
-import logging
 import math
 import time
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from datetime import timedelta
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
     FINISHED,
     UNFINISHED,
@@ -20,7 +20,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: rows scrubbed in one transaction; by primary keys, so that nothing else in the table is locked
 BATCH = 200
@@ -50,7 +50,7 @@ def purge(older_than: timedelta, at_most: float = math.inf, deadline: float = ma
             break
         purged += _scrub(pks, "past its retention")
     if purged:
-        logger.info("source=webhook_retention status=purged webhooks=%s", purged)
+        lines.info("webhook_retention", "purged", count=purged)
     return purged
 
 
@@ -89,7 +89,7 @@ def scrub_learner(user_id: int) -> int:
     while pks := list(theirs.values_list("pk", flat=True)[:BATCH]):
         scrubbed += _scrub(pks, "learner retired")
     _forget(WebhookSuppression.objects.filter(user_id=user_id).order_by("pk"))
-    logger.info("source=webhook_retention status=learner_scrubbed webhooks=%s", scrubbed)
+    lines.info("webhook_retention", "learner_scrubbed", count=scrubbed)
     return scrubbed
 
 

@@ -8,7 +8,6 @@ for ever, a bulk regrade would have us write one row for each of its learners, a
 new would be overwritten. A webhook that is made later leaves the note as it is: it tells why the webhook came late.
 """
 
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -17,6 +16,7 @@ from uuid import UUID
 from django.db import IntegrityError, router, transaction
 from django.utils import timezone
 
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import WebhookSuppression
 from channel_integrations.integrated_channel.passes import CoursePass
 from channel_integrations.integrated_channel.services.recipients import ENDPOINT_OFF
@@ -29,7 +29,7 @@ REASONS = (
     "passed before the endpoint's send_from",
     ENDPOINT_OFF,
 )
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: what is noted already is not written again for so long, however often the learner is regraded
 NOTED_AGAIN_AFTER = timedelta(days=1)
@@ -49,8 +49,8 @@ def note_after_commit(course_pass: CoursePass, reasons: Mapping[UUID, str]) -> N
 def _note_safely(alias: str, course_pass: CoursePass, reasons: Mapping[UUID, str]) -> None:
     try:
         _note(alias, course_pass, reasons)
-    except Exception:  # The grade is committed; a note that is missing must not be what its request ends with.
-        logger.exception("source=webhook_suppression status=failure")
+    except Exception as err:  # The grade is committed; a note that is missing must not be what its request ends with.
+        lines.failure("webhook_suppression", err)
 
 
 def _note(alias: str, course_pass: CoursePass, reasons: Mapping[UUID, str]) -> None:

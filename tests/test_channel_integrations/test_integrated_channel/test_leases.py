@@ -4,11 +4,14 @@
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import pytest
-from django.db import connections, transaction
+from django.contrib.auth import get_user_model
+from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
+from enterprise.models import EnterpriseCustomerUser
 
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -17,7 +20,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.services import endpoint_gate, enrichment
+from channel_integrations.integrated_channel.services import delivery, endpoint_gate, enrichment
 from channel_integrations.integrated_channel.services.addressing import address_due
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
 
@@ -48,6 +51,19 @@ def all_at_once(work):
 
     with ThreadPoolExecutor(WORKERS) as pool:
         return [job.result() for job in [pool.submit(one) for _ in range(WORKERS)]]
+
+
+@contextmanager
+def table_gone(model):
+    """Every statement that names this table fails in the database."""
+    table = model._meta.db_table
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_gone")
+    try:
+        yield
+    finally:
+        with connections["default"].cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table}_gone RENAME TO {table}")
 
 
 def test_the_cap_on_concurrent_sends_holds_across_workers(endpoint):
@@ -92,6 +108,41 @@ def test_several_workers_at_once_look_no_row_up_twice(committed_db, snowflake, r
     asked = list(WebhookLookupStatement.objects.values_list("asked", flat=True))
     assert (sum(passed_on), sum(asked)) == (120, 120)
     assert len(asked) < 120, "some shared a statement"
+
+
+def test_a_failing_question_leaves_the_grades_transaction_usable(endpoint, caplog):
+    """A table that the handler reads is gone: the grade around it is committed all the same."""
+    learner = make_learner(endpoint.enterprise_customer)
+    with table_gone(EnterpriseCustomerUser), transaction.atomic():
+        get_user_model().objects.filter(pk=learner.pk).update(first_name="written before")
+        grade_event(learner)
+        get_user_model().objects.filter(pk=learner.pk).update(last_name="written after")
+    learner.refresh_from_db()
+    assert (learner.first_name, learner.last_name) == ("written before", "written after")
+    assert not WebhookTransmissionQueue.objects.filter(user_id=learner.pk).exists()
+    assert "source=webhook_handler status=failure" in caplog.text
+
+
+@pytest.mark.parametrize("step", ["lookup", "address", "send"])
+def test_rows_of_a_claim_that_fails_are_soon_due_again(committed_db, snowflake, receiver, step):
+    """Their lease would keep them for three minutes."""
+    customer = make_customer()
+    make_endpoint(customer, receiver.url_for("/hook"))
+    grade_event(make_learner(customer))
+    rows = WebhookTransmissionQueue.objects
+    if step == "lookup":
+        with table_gone(EnterpriseWebhookConfiguration), pytest.raises(DatabaseError):
+            enrichment.enrich_in_slot(hand_over=lambda: None)
+    else:
+        rows.update(status=WebhookStatus.RECORDED)
+        if step == "send":
+            address_due()
+            rows.update(attempts_made=1)  # so that it is asked again whether it is owed
+        with table_gone(EnterpriseCustomerUser), suppress(DatabaseError):
+            delivery.deliver_due()
+    row = rows.get()
+    assert row.lease_token is None
+    assert timedelta(seconds=5) < row.due_at - timezone.now() <= timedelta(seconds=10)
 
 
 @pytest.mark.mariadb

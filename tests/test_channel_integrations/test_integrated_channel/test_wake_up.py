@@ -80,6 +80,22 @@ def test_what_is_committed_after_a_call_was_served_calls_again(acme, broker, sno
 
 
 @pytest.mark.redis
+def test_a_call_for_later_keeps_nobody_who_calls_for_now(acme, broker, snowflake, settings):
+    settings.CHANNEL_WEBHOOKS_LOOKUP_WAIT_SECONDS = 60
+    complete(acme)
+    complete(acme)
+    assert broker.llen(ENRICHMENT) == 1
+    wake_up.enrichment()
+    wake_up.enrichment()
+    assert broker.llen(ENRICHMENT) == 2, "the sweep, say, which has found rows that are due"
+    complete(acme)
+    wake_up.served(ENRICHMENT_TASK)
+    assert broker.llen(ENRICHMENT) == 2
+    complete(acme)
+    assert broker.llen(ENRICHMENT) == 3, "who serves a call takes both marks away"
+
+
+@pytest.mark.redis
 @pytest.mark.parametrize("lost", ["call", "mark", "both"])
 def test_a_lost_call_or_mark_keeps_nobody_waiting_for_long(acme, broker, snowflake, settings, lost):
     complete(acme)

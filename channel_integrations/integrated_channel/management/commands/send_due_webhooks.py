@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The sweep as a command, for cron, a sidecar or a person."""
 
-import logging
 import time
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, close_old_connections, connections
 
+from channel_integrations.integrated_channel.log_lines import LogLines, chain_of
 from channel_integrations.integrated_channel.services import delivery, heartbeat, sweep
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 
 #: seconds between two signs of life of a loop that waits
@@ -53,7 +53,7 @@ class Command(BaseCommand):
         try:
             self._round()
         except Error as err:
-            logger.error("source=webhook_sweep status=failure error=%s: trying again", type(err).__name__)
+            lines.error("webhook_sweep", "failure", "trying again", error=chain_of(err))
             connections.close_all()
 
     def _round(self) -> None:

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.models import WebhookLookupStatement
-from channel_integrations.integrated_channel.services import lookup_costs
+from channel_integrations.integrated_channel.services.figures import lookups
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -37,14 +37,14 @@ def statement(seconds, duration=0.0, asked=1, found=1, status="ok", since=NOON):
     ],
 )
 def test_a_statement_wakes_the_warehouse_after_a_silence(began, wakes):
-    found = lookup_costs.with_wakes([statement(seconds) for seconds in began], timedelta(seconds=60))
+    found = lookups.with_wakes([statement(seconds) for seconds in began], timedelta(seconds=60))
     assert sum(woke for _statement, woke in found) == wakes
 
 
 def test_the_silence_begins_where_the_longest_statement_ends():
     """A short one beside a long one does not shorten the time for which the warehouse is awake."""
     together = [statement(0, duration=100), statement(10, duration=1), statement(130)]
-    assert [woke for _statement, woke in lookup_costs.with_wakes(together, timedelta(seconds=60))] == [
+    assert [woke for _statement, woke in lookups.with_wakes(together, timedelta(seconds=60))] == [
         True,
         False,
         False,
@@ -68,7 +68,7 @@ def three_days(db):
 
 
 def test_days_have_their_statements_and_wakes(three_days):
-    today, yesterday, before = lookup_costs.by_day(3)
+    today, yesterday, before = lookups.by_day(3)
     assert (today.statements, today.asked, today.found, today.failed, today.wakes) == (3, 4, 2, 1, 2)
     assert (yesterday.statements, yesterday.asked, yesterday.found, yesterday.failed, yesterday.wakes) == (
         1,
@@ -78,12 +78,12 @@ def test_days_have_their_statements_and_wakes(three_days):
         0,
     )
     assert (before.statements, before.asked) == (1, 9)
-    assert lookup_costs.by_day(2)[1].wakes == 0, "the statement before the window counts"
+    assert lookups.by_day(2)[1].wakes == 0, "the statement before the window counts"
 
 
 def test_the_auto_suspend_time_is_a_setting(three_days, settings):
     settings.CHANNEL_WEBHOOKS_WAREHOUSE_AUTO_SUSPEND_SECONDS = 600
-    assert lookup_costs.by_day(1)[0].wakes == 1
+    assert lookups.by_day(1)[0].wakes == 1
 
 
 def run(*arguments):
@@ -93,10 +93,10 @@ def run(*arguments):
 
 
 def test_the_command_prints_a_day_a_line(three_days):
-    headings, *days, note = run("--days", "3").strip().splitlines()
+    title, headings, *days = run("--days", "3").partition("Lookups by day")[2].strip().splitlines()
     assert headings.split() == ["day", "statements", "completions", "with", "number", "failed", "wakes"]
     assert days[0].split() == [str(timezone.localdate()), "3", "4", "2", "1", "2"]
-    assert len(days) == 3 and "60 s" in note
+    assert len(days) == 3 and "60 s" in title
 
 
 def test_the_command_prints_json(three_days):

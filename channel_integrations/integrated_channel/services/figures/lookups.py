@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What the lookups cost: statements, and how often they woke the warehouse, by day."""
+"""What the lookups cost: statements, and how often they woke the warehouse."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.models import WebhookLookupStatement
+from channel_integrations.integrated_channel.services.figures.percentiles import Percentiles
 
 
 @dataclass
@@ -28,15 +30,29 @@ class DayOfLookups:
     wakes: int = 0
 
 
+class SnowflakeFigures(NamedTuple):
+    """
+    What was asked in a window: statements (with their p50 and p95 in milliseconds), and of these those that failed.
+
+    ``asked`` are completions looked up, ``found`` those with a number. A warehouse bills at least a minute for each of
+    its ``wakes``.
+    """
+
+    statements: int
+    asked: int
+    found: int
+    failed: int
+    wakes: int
+    p50_ms: int | None
+    p95_ms: int | None
+
+
 def by_day(days: int) -> list[DayOfLookups]:
     """The last so many days, today included, the latest first; days without a statement are there, with zeros."""
     today = timezone.localdate()
     found = {today - timedelta(days=back): DayOfLookups(today - timedelta(days=back)) for back in range(days)}
     first = timezone.make_aware(datetime.combine(min(found), datetime.min.time()))
-    auto_suspend = conf.warehouse_auto_suspend()
-    # The statement before the first decides whether that one woke the warehouse.
-    since = WebhookLookupStatement.objects.filter(began_at__gte=first - auto_suspend - timedelta(hours=1))
-    for statement, woke in with_wakes(since.order_by("began_at", "pk").iterator(), auto_suspend):
+    for statement, woke in _statements_since(first):
         day = found.get(timezone.localtime(statement.began_at).date())
         if day:
             day.statements += 1
@@ -45,6 +61,29 @@ def by_day(days: int) -> list[DayOfLookups]:
             day.failed += statement.status != "ok"
             day.wakes += woke
     return list(found.values())
+
+
+def snowflake_since(window: timedelta) -> SnowflakeFigures:
+    """What was asked of Snowflake so lately."""
+    since = timezone.now() - window
+    lately = [(statement, woke) for statement, woke in _statements_since(since) if statement.began_at >= since]
+    durations = Percentiles.of(statement.duration_ms for statement, _woke in lately)
+    return SnowflakeFigures(
+        statements=len(lately),
+        asked=sum(statement.asked for statement, _woke in lately),
+        found=sum(statement.found for statement, _woke in lately),
+        failed=sum(statement.status != "ok" for statement, _woke in lately),
+        wakes=sum(woke for _statement, woke in lately),
+        p50_ms=round(durations.p50) if durations else None,
+        p95_ms=round(durations.p95) if durations else None,
+    )
+
+
+def _statements_since(first: datetime) -> Iterator[tuple[WebhookLookupStatement, bool]]:
+    """With a few from before: the statement before the first decides whether that one woke the warehouse."""
+    auto_suspend = conf.warehouse_auto_suspend()
+    since = WebhookLookupStatement.objects.filter(began_at__gte=first - auto_suspend - timedelta(hours=1))
+    return with_wakes(since.order_by("began_at", "pk").iterator(), auto_suspend)
 
 
 def with_wakes(
