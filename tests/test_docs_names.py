@@ -11,6 +11,7 @@ from channel_integrations.integrated_channel.metrics.catalogue import METRICS
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services import enrichment, recipients, rollout, suppression
 from channel_integrations.integrated_channel.services.explanation.learning_time import LOOKUPS, why_plain
+from channel_integrations.integrated_channel.services.explanation.story import STEPS
 from channel_integrations.integrated_channel.services.explanation.telling import PASSED_BEFORE_LINK
 from channel_integrations.integrated_channel.settings.common import DEFAULTS
 from demo.people import FAILS, LAST_YEAR, NOT_SPONSORED
@@ -160,6 +161,16 @@ def test_the_page_for_the_night_knows_every_status(status):
     page = TEXTS["docs/how-tos/the_partner_got_nothing.md"]
     first_words = str(status.label).partition(":")[0]
     assert first_words in page
+
+
+def test_the_explanations_that_are_shown_have_the_steps_that_there_are():
+    page = TEXTS["docs/how-tos/the_partner_got_nothing.md"]
+    blocks = [block for block in re.findall(r"```text\n(.*?)```", page, re.S) if "yes customer" in block]
+    shown = []
+    for block in blocks:
+        left_out = re.findall(r"^-   \w+ \w+: ([\w, \n]+)", block, re.M)
+        shown.append(re.findall(r"^(?:yes|no) +(\w+)  ", block, re.M) + re.findall(r"\w+", " ".join(left_out)))
+    assert shown == [list(STEPS)] * 2
 
 
 def test_the_first_screen_shows_the_demo_that_there_is():

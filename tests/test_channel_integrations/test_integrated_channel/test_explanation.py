@@ -155,6 +155,12 @@ def test_without_the_grades_it_is_not_known_whether_the_learner_has_passed(story
     assert "regrade" in step_of(told, "row").change
 
 
+def test_a_model_that_holds_no_grades(story, settings):
+    settings.CHANNEL_WEBHOOKS_GRADE_SOURCE = "auth.Group"
+    passed = step_of(story.explain(), "passed")
+    assert passed.answer == Answer.UNKNOWN and "lacks a field" in passed.fact
+
+
 def test_without_the_grades_a_webhook_tells_of_the_pass(story, happen, settings):
     happen(stories.delivered)
     settings.CHANNEL_WEBHOOKS_GRADE_SOURCE = None

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomerUser
 
@@ -194,22 +195,27 @@ def test_a_note_is_renewed_once_a_day(linked, grade):
         assert (WebhookSuppression.objects.get().noted_at > before) is renewed
 
 
-def test_a_bulk_regrade_of_old_passes_asks_and_notes_nothing(linked, grade, django_assert_num_queries):
+def test_a_bulk_regrade_of_old_passes_asks_and_notes_nothing(linked, grade):
     """What was noted when the pass was new stays: that is why there is no webhook."""
     _customer, learner = linked
     grade(learner, passed_at=timezone.now() - AN_HOUR)
-    with django_assert_num_queries(0):
-        grade_event(learner, passed_at=timezone.now() - timedelta(days=8))
+    assert asked_by(lambda: grade_event(learner, passed_at=timezone.now() - timedelta(days=8))) == []
     assert notes() == [(learner.pk, COURSE, NO_CONSENT)]
 
 
-def test_within_the_grades_transaction_nothing_is_asked_or_written(linked, django_assert_num_queries):
+def asked_by(work):
+    """The statements but for savepoints, of which PostgreSQL gets one more."""
+    with CaptureQueriesContext(connection) as queries:
+        work()
+    return [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
+
+
+def test_within_the_grades_transaction_nothing_is_asked_or_written(linked):
     """Three queries as ever: recipients, and the two about consent. A rollback leaves no note behind."""
     _customer, learner = linked
     with transaction.atomic():
-        with django_assert_num_queries(3) as asked:
-            grade_event(learner)
-        assert not any("webhooksuppression" in query["sql"] for query in asked)
+        asked = asked_by(lambda: grade_event(learner))
+        assert len(asked) == 3 and not any("webhooksuppression" in sql for sql in asked)
         transaction.set_rollback(True)
     assert notes() == []
 
@@ -354,4 +360,4 @@ def test_a_lock_costs_the_note_and_not_the_grade(committed_db, caplog):
     assert get_user_model().objects.get(pk=learner.pk).first_name == "written with the grade"
     assert WebhookSuppression.objects.get().noted_at == before
     (line,) = [record for record in caplog.records if "webhook_suppression" in record.getMessage()]
-    assert line.error.startswith("OperationalError(1205)")
+    assert "OperationalError(1205)" in line.error

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import FieldError
 from django.utils.translation import gettext as _
 
 from channel_integrations.integrated_channel.passes import CoursePass
@@ -32,7 +33,20 @@ def read_passing(user_id: int, course_id: str) -> Passing:
                 _('CHANNEL_WEBHOOKS_GRADE_SOURCE = "grades.PersistentCourseGrade"; or look at Progress in the course'),
             )
         )
-    grade = grades.objects.filter(user_id=user_id, course_id=course_id).first()
+    try:
+        grade = grades.objects.filter(user_id=user_id, course_id=course_id).first()
+        return _of_grade(grade, course_id)
+    except (FieldError, AttributeError):
+        return Passing(
+            _step(
+                Answer.UNKNOWN,
+                _("not known: the model of grades lacks a field that a pass is read from"),
+                _('CHANNEL_WEBHOOKS_GRADE_SOURCE = "grades.PersistentCourseGrade"'),
+            )
+        )
+
+
+def _of_grade(grade: Any, course_id: str) -> Passing:
     if grade is None:
         return Passing(
             _step(
@@ -41,10 +55,6 @@ def read_passing(user_id: int, course_id: str) -> Passing:
                 _("the learner takes the course run: Progress in the course, as that learner, shows what is missing"),
             )
         )
-    return _of_grade(grade, course_id)
-
-
-def _of_grade(grade: Any, course_id: str) -> Passing:
     passed_at, letter = grade.passed_timestamp, grade.letter_grade
     if passed_at is None:
         return Passing(
