@@ -29,6 +29,7 @@ MARKERS = {
     "redis": "needs a real Redis",
     "node": "needs Node.js",
     "java": "needs a Java compiler",
+    "chromium": "needs a real browser",
     "chaos": "takes minutes: kills and restarts whatever the delivery rests on",
 }
 #: what a marker needs on the PATH, and what Debian calls it
@@ -36,6 +37,7 @@ PROGRAMS = {
     "redis": ("redis-server", "redis-server"),
     "node": ("node", "nodejs npm"),
     "java": ("java", "default-jdk-headless"),
+    "chromium": ("chromium", "chromium"),
 }
 LEFT_OUT: dict[str, str] = {}
 _database = ""
