@@ -5,10 +5,12 @@ import io
 import json
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -522,7 +524,9 @@ def test_workers(committed_db, snowflake, broker, start_worker):
     assert_red(
         finding("enrichment worker"), Status.PROBLEM, f"no worker that answers consumes {ENRICHMENT}", "Start one"
     )
-    start_worker(ENRICHMENT)
+    busy = start_worker(ENRICHMENT).process.pid
+    os.kill(busy, signal.SIGSTOP)  # for longer than an idle worker takes to answer, but not for long
+    threading.Timer(2, os.kill, (busy, signal.SIGCONT)).start()
     found = findings("enrichment worker", "delivery worker")
     assert f"consumes {ENRICHMENT}; no run so far" in found["enrichment worker"].fact
     assert found["enrichment worker"].status is Status.OK
