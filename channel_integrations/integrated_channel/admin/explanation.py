@@ -19,6 +19,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.templatetags.static import static
 from django.urls import path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -176,6 +177,7 @@ class SuppressionAdmin(admin.ModelAdmin):
             "title": _("Why did a completion arrive, or not?"),
             "form": form,
             "may_list": self.has_view_permission(request),
+            "styles": _styles(),
             **shown,
         }
         return TemplateResponse(request, "admin/channel_webhooks/webhooksuppression/explain.html", context)
@@ -223,6 +225,14 @@ class SuppressionAdmin(admin.ModelAdmin):
 
     def _url(self, model: Any, page: str, *arguments: Any) -> str:
         return reverse(admin_urlname(model._meta, page), args=arguments, current_app=self.admin_site.name)
+
+
+def _styles() -> str:
+    """The address of the page's style sheet; empty where it has not been collected yet: the page reads without."""
+    try:
+        return static("channel_webhooks/explanation.css")
+    except ValueError:  # Django's hashing storage knows no name for it.
+        return ""
 
 
 def _initial(request: HttpRequest) -> dict[str, Any]:
