@@ -197,7 +197,7 @@ class SuppressionAdmin(admin.ModelAdmin):
                     "question": found.question,
                     "word": SHOWN[found.answer][0],
                     "picture": SHOWN[found.answer][1],
-                    "is_first_no": found is story.first_no,
+                    "decides": found.name == told["decided_by"],
                     "stops_nothing": found.answer == Answer.NO and found.name in ABOUT_LEARNING_TIME,
                 }
                 for step, found in zip(told["steps"], story.steps, strict=True)

@@ -80,6 +80,7 @@ def test_each_condition_as_the_first_no(happen, what):
     first = told.first_no
     assert first.name == name and said in first.fact
     assert tell(told)["conclusion"] == f"Not sent: {first.fact}."
+    assert tell(told)["decided_by"] == name
     assert [step.name for step in told.steps] == list(STEPS)
     later = told.steps[told.steps.index(first) + 1 :]
     assert {step.answer for step in later} <= {Answer.NOT_REACHED}
@@ -179,6 +180,8 @@ def test_what_became_of_it(happen, what):
     assert told["webhook_id"] == str(WebhookTransmissionQueue.objects.get().webhook_id)
     outcome = {"D": "delivered", "O": "on_its_way", "N": "not_sent"}[told["conclusion"][0]]
     assert told["outcome"] == outcome
+    decided_by = {stories.to_be_cancelled: "link", stories.left_behind: "next"}
+    assert told["decided_by"] == decided_by.get(what, "row" if outcome == "not_sent" else None)
     for step in told["steps"]:
         check_change(step["change"])
         assert step["answer"] != "no" or step["change"], step
@@ -378,7 +381,13 @@ def test_every_story_is_as_the_schema_says_and_none_tells_a_partner_who_it_is_ab
 def test_the_schema_is_one_and_refuses_what_is_not_in_it(story):
     Draft202012Validator.check_schema(SCHEMA)
     told = tell(story.explain())
-    for change in ({"more": 1}, {"outcome": "lost"}, {"steps": told["steps"][1:]}, {"webhook_id": 7}):
+    for change in (
+        {"more": 1},
+        {"outcome": "lost"},
+        {"decided_by": "fate"},
+        {"steps": told["steps"][1:]},
+        {"webhook_id": 7},
+    ):
         assert not Draft202012Validator(SCHEMA).is_valid({**told, **change})
     without_change = [{key: value for key, value in step.items() if key != "change"} for step in told["steps"]]
     assert not Draft202012Validator(SCHEMA).is_valid({**told, "steps": without_change})
