@@ -88,7 +88,8 @@ class SuppressionAdmin(admin.ModelAdmin):
     list_display_links = None
     list_filter = (ReasonFilter,)
     list_per_page = 50
-    ordering = ("-noted_at", "-pk")
+    #: as the index has them: nothing is sorted, however many there are
+    ordering = ("-noted_at", "-reason", "-pk")
     sortable_by = ()
     show_full_result_count = False
     search_fields = ("=user_id", "=course_id", "=enterprise_customer_uuid")
