@@ -12,9 +12,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS := tests
 DATABASE_TESTS := $(addprefix tests/test_channel_integrations/test_integrated_channel/test_,delivery.py endpoint_health.py enrichment.py \
-	leases.py replay_and_backfill.py retention.py webhook_handlers.py webhook_learning_time_integration.py)
+	leases.py replay_and_backfill.py retention.py upgrade.py webhook_handlers.py webhook_learning_time_integration.py)
 # A shim of pyenv answers for the selected version alone; tox needs two at once.
 PYENV_PYTHONS := $(shell ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[12].*/bin 2>/dev/null | tr '\n' ':')
+MIGRATIONS := channel_integrations/integrated_channel/migrations
+PREVIOUS ?=
 BROKER ?=
 KEEP ?=
 SCENARIOS ?=
@@ -65,6 +67,13 @@ test: $(VENV)/bench tests/partners/node_modules tests/accessibility/node_modules
 test-databases: $(VENV)/installed ## leases and deliveries on PostgreSQL and SQLite, too
 	for database in postgresql sqlite; do TEST_DATABASE=$$database $(BIN)/python -m pytest -q $(DATABASE_TESTS) || exit 1; done
 
+# The code of that revision, with the migrations of this one: seven minutes, before a release.
+previous: $(VENV)/installed ## run an earlier release on the schema of this one: make previous PREVIOUS=v0.1.0
+	@test -n "$(PREVIOUS)" || { echo "Say which revision: make previous PREVIOUS=v0.1.0"; exit 1; }
+	rm -rf .previous && mkdir .previous && git archive $(PREVIOUS) | tar -x -C .previous
+	cp $(MIGRATIONS)/*.py .previous/$(MIGRATIONS)
+	cd .previous && ../$(BIN)/python -m pytest -q -m "not chaos and not node" -k "not migrations_make_the_models" tests/test_channel_integrations
+
 chaos: $(VENV)/installed ## kill workers, broker and database under load; six minutes
 	$(BIN)/python -m pytest -m chaos $(TESTS)
 
@@ -103,6 +112,7 @@ requirements: ## compile the pins anew (on Python 3.11, the oldest supported)
 		--no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .venv-pins .tox .coverage docs/_build demo/.run tests/partners/node_modules tests/accessibility/node_modules build dist *.egg-info pii_report
+	rm -rf $(VENV) .venv-pins .previous .tox .coverage docs/_build demo/.run tests/partners/node_modules tests/accessibility/node_modules \
+		build dist *.egg-info pii_report
 
-.PHONY: help install accessibility partners screenshots test test-databases chaos quality references docs demo bench tox requirements clean
+.PHONY: help install accessibility partners screenshots test test-databases previous chaos quality references docs demo bench tox requirements clean

@@ -5,7 +5,7 @@ import inspect
 import re
 from itertools import groupby
 
-from channel_integrations.integrated_channel.admin.endpoint import ERRORS
+from channel_integrations.integrated_channel.admin.attempt import ERRORS
 from channel_integrations.integrated_channel.exceptions import DeliveryFailed, LearningTimeUnavailable
 from channel_integrations.integrated_channel.services import suppression
 from channel_integrations.integrated_channel.services.retry import Outcome, classify
@@ -44,6 +44,7 @@ CANCELLED = {
     "endpoint deleted": "nothing for a webhook that was addressed: it belongs to the endpoint that is gone",
     "learner retired": "nothing: it has been scrubbed",
     "past its retention": "nothing: it has been scrubbed",
+    "cancelled by an operator": "nothing; the webhook's history in the admin says who it was, where it was done there",
 }
 #: why a pass made no webhook, as it is noted, and what would have to change
 SUPPRESSED = {

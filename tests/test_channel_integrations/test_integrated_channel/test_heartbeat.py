@@ -164,9 +164,8 @@ def test_one_that_is_no_longer_to_run_is_forgotten(db):
 
 @pytest.mark.parametrize("args", [["--check", "nobody"], ["--within", "5"], ["--check", "sweep", "--within", "0"]])
 def test_nonsense_is_refused(db, args):
-    with pytest.raises(CommandError) as refused:
+    with pytest.raises(CommandError):
         command(*args)
-    assert refused.value.returncode in (1, 2)
 
 
 def test_a_database_that_is_down_is_not_alive():

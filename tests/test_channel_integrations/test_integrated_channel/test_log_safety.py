@@ -27,6 +27,7 @@ ANYWHERE = {
 ALLOWED = {
     "addressing": {"reason", "webhook.region"},  # the text of WebhookNotOwed; US, EU or OTHER
     "backfill": {"made"},
+    "cancellation": {"left"},
     "enrichment": {"None if id(err) in explained else way_of(err)"},
     "examination": {"check.name"},
     "heartbeat": {"name", "path"},  # one of three names; the file that the environment of a worker names
@@ -84,6 +85,7 @@ FACTS = {
     "http_status",
     "latency_ms",
     "learning_time",
+    "left",
     "model",
     "number",
     "operation",

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, no_translations
+from django.core.management.base import BaseCommand, no_translations
 
+from channel_integrations.integrated_channel.management.arguments import TypedWrongly
 from channel_integrations.integrated_channel.services.explanation import explain, tell
 from channel_integrations.integrated_channel.services.explanation.subject import (
     find_course_run,
@@ -54,4 +55,4 @@ def _found(find: Callable[[str], Any], text: str) -> Any:
     try:
         return find(text)
     except ValidationError as err:
-        raise CommandError(str(err.message)) from err
+        raise TypedWrongly(str(err.message)) from err
