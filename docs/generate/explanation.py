@@ -36,7 +36,7 @@ FIELDS = (
     ("`decided_by`", "the name of the step that is the answer; null where nothing stands against the webhook"),
     ("`customer`, `course`", "UUID and key of the course run that were asked about"),
     ("`webhook_id`", "the webhook's id, as the partner sees it; null where there is none"),
-    ("`next_move_at`", "when it moves by itself at the soonest; null where it does not"),
+    ("`next_move_at`", "when it moves next, as far as that is known; null where somebody has to act"),
     (
         "`noted`",
         "why a grade event made no webhook of this pass, as it was noted then (`reason`, `passed_at`, `noted_at`); "

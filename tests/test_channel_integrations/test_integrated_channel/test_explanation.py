@@ -238,14 +238,18 @@ def in_an_hour():
         (
             {"breaker_open_until": in_an_hour, "failures_in_a_row": 5, "last_failure": "HTTP 503"},
             {},
-            "breaker open until",
+            "its breaker is open until",
         ),
         (
             {"paused_until": in_an_hour, "last_failure": "HTTP 429"},
             {},
-            "as the endpoint has asked (the last: HTTP 429)",
+            "has asked to be left alone until",
         ),
-        ({"next_request_at": in_an_hour}, {"max_requests_per_minute": 6}, "rate limit of 6 a minute, used up until"),
+        (
+            {"next_request_at": in_an_hour},
+            {"max_requests_per_minute": 6},
+            "limit of requests per minute lets",
+        ),
     ],
 )
 def test_an_endpoint_that_is_closed_for_a_while(story, happen, health, endpoint, said):
@@ -254,19 +258,23 @@ def test_an_endpoint_that_is_closed_for_a_while(story, happen, health, endpoint,
     values = {name: moment if value is in_an_hour else value for name, value in health.items()}
     story.update(WebhookEndpointHealth, **values)
     story.update(EnterpriseWebhookConfiguration, **endpoint)
-    told = story.explain()
+    told, last = story.explain(), health.get("last_failure", "HTTP 503")
     waits = step_of(told, "next")
-    assert waits.answer == Answer.YES and said in waits.fact and "by itself" in waits.fact
+    assert waits.answer == Answer.YES and said in waits.fact
     assert told.next_move_at == WebhookEndpointHealth.objects.get().__dict__[next(iter(health))]
-    assert tell(told)["conclusion"] == f"On its way: {waits.fact}."
+    assert tell(told)["conclusion"] == f"On its way. {waits.fact}"
+    assert (
+        waits.operator_fact
+        == f"(the endpoint: {health.get('failures_in_a_row', 1)} failures in a row, the last {last})"
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "health", "said"),
     [
-        ({}, {"failures_in_a_row": 0}, "4 of 4 webhooks are being sent to the endpoint"),
-        ({}, {"catching_up": True, "failures_in_a_row": 0}, "one at a time while it catches up"),
-        ({}, {"failures_in_a_row": 1}, "one at a time until one is taken, since it has failed"),
+        ({}, {"failures_in_a_row": 0}, "as many webhooks as the endpoint takes at once are being sent"),
+        ({}, {"catching_up": True, "failures_in_a_row": 0}, "gets one webhook at a time"),
+        ({}, {"failures_in_a_row": 1}, "gets one webhook at a time"),
     ],
 )
 def test_an_endpoint_that_is_busy(story, happen, changes, health, said):
@@ -291,25 +299,27 @@ def test_an_endpoint_that_is_busy(story, happen, changes, health, said):
 def test_a_worker_that_has_it_right_now(story, happen):
     happen(stories.to_be_retried)
     story.update(WebhookTransmissionQueue, lease_token=story.customer.uuid, due_at=in_an_hour())
-    assert "being sent at this moment; if its worker dies, again from " in step_of(story.explain(), "next").fact
+    assert "A worker is sending it. If that worker has died" in step_of(story.explain(), "next").fact
 
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [("awaiting_enrichment", "not looked up"), ("recorded", "not addressed"), ("pending", "not sent")],
+    [("awaiting_enrichment", "a worker to look up"), ("recorded", "delivery worker"), ("pending", "delivery worker")],
 )
-def test_what_nobody_has_taken_up_needs_somebody(story, happen, status, said):
+def test_what_nobody_has_taken_up_needs_somebody(story, happen, settings, status, said):
     happen(stories.to_be_retried)
+    settings.FEATURES = {**settings.FEATURES, FLAG: True}
     story.update(WebhookTransmissionQueue, status=status, due_at=timezone.now() - timedelta(minutes=5))
     story.update(WebhookEndpointHealth, failures_in_a_row=0)
     waits = step_of(story.explain(), "next")
-    assert waits.answer == Answer.NO and said in waits.fact and "webhook_doctor" in waits.change
+    assert waits.answer == Answer.NO and said in waits.fact and "Due since " in waits.fact
+    assert "webhook_doctor" in waits.change
 
 
 def test_an_endpoint_that_is_gone(story, happen):
     happen(stories.to_be_retried)
     EnterpriseWebhookConfiguration.objects.all()._raw_delete("default")
-    assert "its endpoint is gone" in step_of(story.explain(), "next").fact
+    assert "Its endpoint is gone" in step_of(story.explain(), "next").fact
 
 
 # Learning time

@@ -43,9 +43,8 @@ def what_became_of(story: Explanation) -> Iterator[Step]:
     movement = next_movement(webhook, story.endpoint if webhook.endpoint_id else None)
     if movement:
         story.next_move_at = movement.at
-        yield Step("next", Answer.of(movement.at is not None), movement.fact, movement.change)
-    elif webhook.status != WebhookStatus.DELIVERED:
-        yield Step("next", Answer.NO, _("somebody has to do something for it"), _what_moves(story, webhook))
+        by_itself, change = movement.at is not None, movement.change or _what_moves(story, webhook)
+        yield Step("next", Answer.of(by_itself), movement.fact, change, movement.operator_fact)
 
 
 class Conclusion(NamedTuple):
@@ -71,7 +70,7 @@ def conclude(story: Explanation) -> Conclusion:
     if lost and _is_checked_again(webhook):
         return Conclusion(NOT_SENT, _("Not sent: it will be cancelled: %(why)s.") % {"why": lost.fact}, lost.name)
     waits = next(step for step in story.steps if step.name == "next")
-    said = _("On its way: %(what)s.") % {"what": waits.fact}
+    said = _("On its way. %(what)s") % {"what": waits.fact}
     return Conclusion(ON_ITS_WAY, said, "next" if waits.answer == Answer.NO else None)
 
 
