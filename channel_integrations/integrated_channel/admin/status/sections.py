@@ -154,7 +154,7 @@ def _outcomes() -> dict[str, Any]:
             (
                 label,
                 sum(getattr(hour, name) for hour in hours),
-                webhooks_url(status__exact=name),
+                webhooks_url(status__exact=name, finished="24h"),
             )
             for name, label in ((str(status), WebhookStatus(status).label) for status in FINISHED)
         ],
