@@ -25,8 +25,8 @@ def sweep() -> Findings:
         yield warning(
             "no sweep has ever run: one wake-up circulates while rows are unfinished; where the broker loses it, "
             "webhooks wait for the next completion",
-            f"Add to the crontab: {CRON} -- or, where there is no cron, run a sidecar: ./manage.py lms send_due_webhooks "
-            "--loop",
+            f"Add to the crontab: {CRON} -- or, where there is no cron, run a sidecar: ./manage.py lms "
+            "send_due_webhooks --loop",
         )
         return
     age = timezone.now() - last.beat_at
