@@ -18,7 +18,14 @@ SNOWFLAKE_FOLDER = "/run/secrets/channel-integrations-snowflake"
 #: within what a local LMS mounts anyhow (data/lms), since a plugin cannot give it a mount of its own
 METRICS_FOLDER = "/openedx/data/channel-integrations-metrics"
 
-_SECRET_KEYS = ("private_key", "private_key_passphrase", "private_key_file_pwd", "password", "token", "oauth_client_secret")
+_SECRET_KEYS = (
+    "private_key",
+    "private_key_passphrase",
+    "private_key_file_pwd",
+    "password",
+    "token",
+    "oauth_client_secret",
+)
 _SIGN_IN_WITHOUT_KEY = ("authenticator", "workload_identity_provider", "token_file_path")
 _KEY_FILES = ("private_key_file", "private_key_path")
 
@@ -42,7 +49,9 @@ def snowflake_config(given: dict[str, Any]) -> dict[str, Any]:
 def delivery_processes(run: bool, keda: bool, concurrency: int, replicas: int) -> int:
     """How many processes deliver on a queue of their own; 0 where the LMS's own workers deliver."""
     if keda and not run:
-        raise TutorError("CHANNEL_INTEGRATIONS_KEDA needs CHANNEL_INTEGRATIONS_RUN_DELIVERY_WORKER: it is what KEDA scales.")
+        raise TutorError(
+            "CHANNEL_INTEGRATIONS_KEDA needs CHANNEL_INTEGRATIONS_RUN_DELIVERY_WORKER: it is what KEDA scales."
+        )
     return concurrency * replicas if run else 0
 
 
