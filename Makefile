@@ -12,9 +12,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS := tests
 DATABASE_TESTS := $(addprefix tests/test_channel_integrations/test_integrated_channel/test_,delivery.py endpoint_health.py enrichment.py \
-	leases.py replay_and_backfill.py retention.py webhook_handlers.py webhook_learning_time_integration.py)
+	leases.py replay_and_backfill.py retention.py upgrade.py webhook_handlers.py webhook_learning_time_integration.py)
 # A shim of pyenv answers for the selected version alone; tox needs two at once.
 PYENV_PYTHONS := $(shell ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[12].*/bin 2>/dev/null | tr '\n' ':')
+MIGRATIONS := channel_integrations/integrated_channel/migrations
+PREVIOUS ?=
 BROKER ?=
 KEEP ?=
 SCENARIOS ?=
@@ -55,11 +57,18 @@ tests/partners/node_modules: tests/partners/package.json
 	@if command -v npm >/dev/null; then npm install --silent --no-package-lock --no-audit --no-fund --prefix tests/partners; fi
 	@mkdir -p $@ && touch $@
 
+# What judges the pages' accessibility, in a browser.
+tests/accessibility/node_modules: tests/accessibility/package.json
+	@if command -v npm >/dev/null; then npm install --silent --no-package-lock --no-audit --no-fund --prefix tests/accessibility; fi
+	@mkdir -p $@ && touch $@
+
+accessibility: tests/accessibility/node_modules ## install what judges the pages' accessibility
+
 partners: tests/partners/node_modules ## install what checks the partners' snippets
 
 tutor: $(VENV)/tutor/installed ## install Tutor, with which the Tutor plugin is tested
 
-test: $(VENV)/bench $(VENV)/tutor/installed tests/partners/node_modules ## run every test but chaos, on real servers where they are installed
+test: $(VENV)/bench $(VENV)/tutor/installed tests/partners/node_modules tests/accessibility/node_modules ## run every test but chaos, on real servers where they are installed
 	$(BIN)/python -m pytest -m "not chaos" --cov --cov-report= $(TESTS)
 	$(BIN)/python -m coverage report --fail-under=90
 	@$(BIN)/python -m coverage report --include='*/snowflake_client.py' --fail-under=94 | tail -1
@@ -67,6 +76,13 @@ test: $(VENV)/bench $(VENV)/tutor/installed tests/partners/node_modules ## run e
 
 test-databases: $(VENV)/installed ## leases and deliveries on PostgreSQL and SQLite, too
 	for database in postgresql sqlite; do TEST_DATABASE=$$database $(BIN)/python -m pytest -q $(DATABASE_TESTS) || exit 1; done
+
+# The code of that revision, with the migrations of this one: seven minutes, before a release.
+previous: $(VENV)/installed ## run an earlier release on the schema of this one: make previous PREVIOUS=v0.1.0
+	@test -n "$(PREVIOUS)" || { echo "Say which revision: make previous PREVIOUS=v0.1.0"; exit 1; }
+	rm -rf .previous && mkdir .previous && git archive $(PREVIOUS) | tar -x -C .previous
+	cp $(MIGRATIONS)/*.py .previous/$(MIGRATIONS)
+	cd .previous && ../$(BIN)/python -m pytest -q -m "not chaos and not node" -k "not migrations_make_the_models" tests/test_channel_integrations
 
 chaos: $(VENV)/installed ## kill workers, broker and database under load; six minutes
 	$(BIN)/python -m pytest -m chaos $(TESTS)
@@ -86,6 +102,9 @@ references: $(VENV)/installed ## write the reference pages anew, from the code
 docs: $(VENV)/quality ## build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
+screenshots: $(VENV)/installed ## take the documentation's pictures of the admin anew, in chromium
+	$(BIN)/python -m docs.screenshots
+
 demo: $(VENV)/installed ## show the whole thing: make demo [BROKER=redis://...] [KEEP=1]
 	BROKER=$(BROKER) KEEP=$(KEEP) $(BIN)/python -m demo
 
@@ -103,7 +122,8 @@ requirements: ## compile the pins anew (on Python 3.11, the oldest supported)
 		--no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .venv-pins .tox .coverage docs/_build demo/.run tests/partners/node_modules build dist *.egg-info pii_report
+	rm -rf $(VENV) .venv-pins .previous .tox .coverage docs/_build demo/.run tests/partners/node_modules tests/accessibility/node_modules \
+		build dist *.egg-info pii_report
 
 # tutor is the plugin's folder, too
-.PHONY: help install partners tutor test test-databases chaos quality references docs demo bench tox requirements clean
+.PHONY: help install accessibility partners tutor screenshots test test-databases previous chaos quality references docs demo bench tox requirements clean

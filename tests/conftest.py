@@ -6,20 +6,26 @@ from contextlib import contextmanager
 import pytest
 from common.djangoapps.student.models import CourseEnrollment
 from consent.models import DataSharingConsent
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomer, EnterpriseCustomerUser
+from pytest_django.live_server_helper import LiveServer
 
 from channel_integrations.integrated_channel import models, snowflake_client, snowflake_connection, wake_up
 from channel_integrations.integrated_channel.services import heartbeat, rollout
+from tests.browser import Browser
 from tests.lms_host.celery import app as celery_app  # noqa: F401  (the app that the tasks of this process belong to)
 from tests.lms_host.grades.models import PersistentCourseGrade
 from tests.servers import CeleryWorker
 from tests.snowflake_server import SnowflakeServer
 
 TABLES = (
+    LogEntry,
+    Session,
     models.WebhookDeliveryAttempt,
     models.WebhookSigningSecret,
     models.WebhookEndpointHealth,
@@ -28,6 +34,7 @@ TABLES = (
     models.WebhookLookupStatement,
     models.WebhookRollout,
     models.WebhookHeartbeat,
+    models.WebhookSuppression,
     models.EnterpriseWebhookConfiguration,
     PersistentCourseGrade,
     CourseEnrollment,
@@ -107,6 +114,22 @@ def receiver(httpserver, settings):
     settings.CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES = True
     httpserver.expect_request("/hook").respond_with_data("ok")
     return httpserver
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """A real browser for the whole run: ``open()`` a page."""
+    browser = Browser(tmp_path_factory.mktemp("chromium")).start()
+    yield browser
+    browser.kill()
+
+
+@pytest.fixture
+def site(committed_db):
+    """The address of the stand-in LMS, served by a thread of this process."""
+    server = LiveServer("127.0.0.1")
+    yield server.url
+    server.stop()
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ MARKERS = {
     "redis": "needs a real Redis",
     "node": "needs Node.js",
     "java": "needs a Java compiler",
+    "chromium": "needs a real browser",
     "tutor": "needs Tutor, in the environment that make tutor makes",
     "chaos": "takes minutes: kills and restarts whatever the delivery rests on",
 }
@@ -37,6 +38,7 @@ PROGRAMS = {
     "redis": ("redis-server", "redis-server"),
     "node": ("node", "nodejs npm"),
     "java": ("java", "default-jdk-headless"),
+    "chromium": ("chromium", "chromium"),
 }
 #: Tutor has an environment of its own, within that of the tests
 TUTOR = Path(sys.prefix) / "tutor"

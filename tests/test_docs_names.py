@@ -7,8 +7,12 @@ import re
 import pytest
 from django.core.management import get_commands
 
+from channel_integrations.integrated_channel.metrics.catalogue import METRICS
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
-from channel_integrations.integrated_channel.services import enrichment, rollout
+from channel_integrations.integrated_channel.services import enrichment, recipients, rollout, suppression
+from channel_integrations.integrated_channel.services.explanation.learning_time import LOOKUPS, why_plain
+from channel_integrations.integrated_channel.services.explanation.story import STEPS
+from channel_integrations.integrated_channel.services.explanation.telling import PASSED_BEFORE_LINK
 from channel_integrations.integrated_channel.settings.common import DEFAULTS
 from demo.people import FAILS, LAST_YEAR, NOT_SPONSORED
 from docs.generate import DOCS, PACKAGE, checks, codes, commands, pages
@@ -49,7 +53,8 @@ def test_commands_and_their_arguments_exist():
 
 def test_names_in_code_type_exist():
     """Commands, tasks, functions, columns, models' fields: whatever is written like a name of ours."""
-    known = "\n".join([*SOURCES.values(), *commands.commands(), WebhookTransmissionQueue._meta.db_table])
+    metrics = [metric.full_name for metric in METRICS]
+    known = "\n".join([*SOURCES.values(), *commands.commands(), *metrics, WebhookTransmissionQueue._meta.db_table])
     for name, page in found(r"`([a-z]+(?:_[a-z]+)*_webhooks?(?:_[a-z]+)*|webhook_[a-z_]+)`"):
         assert re.search(rf"\b{name}\b", known), f"{page}: {name}"
 
@@ -122,9 +127,29 @@ def test_every_reason_of_a_cancelled_webhook_is_explained():
                 used |= {
                     each.value.value for each in ast.walk(node) if isinstance(each, ast.Return) and each.value.value
                 }
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ENDPOINT_DELETED":
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("ENDPOINT_DELETED", "BY_AN_OPERATOR"):
                 used.add(node.value.value)
     assert used == set(codes.CANCELLED)
+
+
+def test_every_reason_of_a_suppressed_webhook_is_explained():
+    """Those that a pass is judged by, and the one of ``reason_against_making``; not those found out later."""
+    tree = ast.parse(next(text for path, text in SOURCES.items() if path.stem == "recipients"))
+    judged = {
+        each.value.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name == "reason_against"
+        for each in ast.walk(node)
+        if isinstance(each, ast.Return) and each.value.value
+    }
+    assert judged | {recipients.ENDPOINT_OFF} == set(suppression.REASONS) == set(codes.SUPPRESSED)
+    assert PASSED_BEFORE_LINK in judged
+
+
+def test_every_lookup_that_fails_is_explained_in_words():
+    plain = set(codes.WITHOUT_ERROR) - {enrichment.FOUND} | set(codes.LOOKUPS)
+    assert {code for code in plain if why_plain(code, None)[0] == code} == set()
+    assert set(LOOKUPS) <= plain
 
 
 def test_every_error_code_of_an_attempt_is_explained():
@@ -138,10 +163,20 @@ def test_the_page_for_the_night_knows_every_status(status):
     assert first_words in page
 
 
+def test_the_explanations_that_are_shown_have_the_steps_that_there_are():
+    page = TEXTS["docs/how-tos/the_partner_got_nothing.md"]
+    blocks = [block for block in re.findall(r"```text\n(.*?)```", page, re.S) if "yes customer" in block]
+    shown = []
+    for block in blocks:
+        left_out = re.findall(r"^-   \w+ \w+: ([\w, \n]+)", block, re.M)
+        shown.append(re.findall(r"^(?:yes|no) +(\w+)  ", block, re.M) + re.findall(r"\w+", " ".join(left_out)))
+    assert shown == [list(STEPS)] * 2
+
+
 def test_the_first_screen_shows_the_demo_that_there_is():
     """Who takes part, and their stories; the times are those of one run."""
-    shown = TEXTS["docs/index.rst"].partition("───\n")[2].partition("All webhooks")[0]
-    rows = [re.split(r" {2,}", line.strip()) for line in shown.splitlines() if line.strip()]
+    shown = TEXTS["docs/index.rst"].partition("verdict\n")[2].partition("*All webhooks")[0]
+    rows = [re.split(r" {2,}", line.strip()) for line in shown.splitlines() if line.strip("= ")]
     people = (ROOT / "demo/people.py").read_text()
     expectations = re.findall(r"^ +Expectation\((\w+), \w+, (\"[^\"]+\"|[A-Z_]+),", people, re.M)
     stories = {"NOT_SPONSORED": NOT_SPONSORED, "FAILS": FAILS, "LAST_YEAR": LAST_YEAR}

@@ -110,9 +110,15 @@ def test_the_quickstart_leads_to_an_enriched_webhook():
         terminal.read_until('"learning_time": 2400')
         assert terminal.output.count("genuine") == 2 and '"test": true' in terminal.output
         assert f"--endpoint {number}" in commands(5)
+        terminal.type(commands(7))
+        terminal.read_until('"is_passing": true\n')
+        terminal.type(commands(8))
+        terminal.read_until("1 warning (sweep)")
+        terminal.read_until("ok       sweep")
     finally:
         terminal.close()
         host.process.send_signal(signal.SIGINT)
         host.end()
+    assert " problem " not in terminal.output
     assert host.survivors() == [] and host.folder_is_gone()
     assert not Path(source.split()[1]).exists()

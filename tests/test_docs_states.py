@@ -21,7 +21,14 @@ from channel_integrations.integrated_channel.models import (
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.services import delivery, enrichment, replay, retention, sweep
+from channel_integrations.integrated_channel.services import (
+    cancellation,
+    delivery,
+    enrichment,
+    replay,
+    retention,
+    sweep,
+)
 from docs.generate import PACKAGE
 from docs.generate.states import EVENT, TRANSITIONS
 from docs.generate.states_picture import BOXES, ROUTES
@@ -202,6 +209,11 @@ def replay_it(host):
     replay.replay(replay.Selection(webhook_ids=[host.webhook.webhook_id]))
 
 
+def cancel_it(host):
+    wanted = replay.Selection(webhook_ids=[host.webhook.webhook_id], statuses=cancellation.CANCELLABLE)
+    cancellation.cancel(wanted)
+
+
 def retire_the_learner(host):
     handle_learner_retirement(sender=None, user=host.learner)
 
@@ -239,6 +251,7 @@ OPERATIONS = (
     lose_endpoint_and_deliver,
     sweep_it,
     replay_it,
+    cancel_it,
     retire_the_learner,
     purge_it,
 )

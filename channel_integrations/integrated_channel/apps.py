@@ -7,7 +7,7 @@ AppConfig and the plugin constants may be imported at the top.
 """
 
 from django.apps import AppConfig
-from edx_django_utils.plugins.constants import PluginSettings, PluginSignals
+from edx_django_utils.plugins.constants import PluginSettings, PluginSignals, PluginURLs
 
 
 class IntegratedChannelConfig(AppConfig):
@@ -28,6 +28,13 @@ class IntegratedChannelConfig(AppConfig):
             "lms.djangoapp": {
                 "common": {PluginSettings.RELATIVE_PATH: "settings.common"},
                 "production": {PluginSettings.RELATIVE_PATH: "settings.production"},
+            },
+        },
+        PluginURLs.CONFIG: {
+            "lms.djangoapp": {
+                PluginURLs.NAMESPACE: "channel_webhooks",
+                PluginURLs.REGEX: r"^channel_webhooks/",
+                PluginURLs.RELATIVE_PATH: "urls",
             },
         },
         PluginSignals.CONFIG: {

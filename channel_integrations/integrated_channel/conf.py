@@ -183,6 +183,19 @@ def proxy_url() -> str | None:
     return given if _is_proxy_url(given) else None
 
 
+def metrics_token() -> str | None:
+    """What a monitoring system has to bring; None where there is none that can be used: nobody can then bring it."""
+    file = getattr(settings, "CHANNEL_WEBHOOKS_METRICS_TOKEN_FILE", None)
+    if not file:
+        given = getattr(settings, "CHANNEL_WEBHOOKS_METRICS_TOKEN", None)
+        return given if _is_token(given) else None
+    try:
+        given = Path(file).read_text().strip()
+    except (OSError, TypeError, ValueError):
+        return None
+    return given if _is_token(given) else None
+
+
 def snowflake_config() -> dict[str, Any]:
     """SNOWFLAKE_CONFIG, or an empty dict where it is missing or no dict."""
     given = getattr(settings, "SNOWFLAKE_CONFIG", None)
@@ -247,10 +260,21 @@ def problems() -> Iterator[Problem]:
                 f"CELERY_TASK_ROUTES has an entry for {task} that is neither a queue's name nor a dict.",
                 f"Type CELERY_TASK_ROUTES = {{'{task}': {{'queue': '{ENRICHMENT_QUEUE}'}}}}. Until then it is ignored.",
             )
-    for name in ("CHANNEL_WEBHOOKS_DELIVERY_QUEUE", "CHANNEL_WEBHOOKS_GRADE_SOURCE"):
+    for name in (
+        "CHANNEL_WEBHOOKS_DELIVERY_QUEUE",
+        "CHANNEL_WEBHOOKS_GRADE_SOURCE",
+        "CHANNEL_WEBHOOKS_METRICS_TOKEN_FILE",
+    ):
         given = getattr(settings, name, None)
         if given is not None and (not isinstance(given, str) or not given):
             yield Problem(name, f"{name} must be a string or None.", f"Type for example {name} = {DEFAULTS[name]!r}.")
+    token = getattr(settings, "CHANNEL_WEBHOOKS_METRICS_TOKEN", None)
+    if token is not None and not _is_token(token):
+        yield Problem(
+            "CHANNEL_WEBHOOKS_METRICS_TOKEN",
+            "CHANNEL_WEBHOOKS_METRICS_TOKEN must be None or 16 characters or more, ASCII, without spaces.",
+            "Make one: python -c 'import secrets; print(secrets.token_urlsafe())'. Until then no token opens /metrics.",
+        )
     proxy = getattr(settings, "CHANNEL_WEBHOOKS_PROXY_URL", None)
     if proxy is not None and not _is_proxy_url(proxy):
         yield Problem(
@@ -275,6 +299,10 @@ def problems() -> Iterator[Problem]:
 
 def _given(name: str) -> Any:
     return getattr(settings, name, DEFAULTS[name])
+
+
+def _is_token(given: Any) -> bool:
+    return isinstance(given, str) and re.fullmatch(r"[!-~]{16,}", given) is not None
 
 
 def _is_proxy_url(given: Any) -> bool:

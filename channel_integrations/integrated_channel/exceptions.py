@@ -8,6 +8,7 @@ Every error this package raises.
     ├── MalformedEvent                 an event without the facts a webhook needs; nothing to retry
     ├── WebhookNotOwed                 a condition for sending is no longer met; the row is cancelled with the reason
     ├── NoWebhookConfigured            no endpoint serves the learner's region
+    ├── TaskFailed                     what ended a task, told without its words: Celery logs whatever a task raises
     ├── SecretUnreadable               a signing secret was encrypted with a key that the site no longer has
     ├── LearningTimeUnavailable        no learning time to be had; the webhook goes out without it
     │   ├── SnowflakeNotConfigured     settings or package; stays so until somebody acts
@@ -42,6 +43,10 @@ class NoWebhookConfigured(ChannelWebhookError):
 
 class SecretUnreadable(ChannelWebhookError):
     """A signing secret cannot be decrypted with the site's keys; the text says what to do."""
+
+
+class TaskFailed(ChannelWebhookError):
+    """A task ended by an error; the text names its classes and its way, none of its words, which may quote a row."""
 
 
 class LearningTimeUnavailable(ChannelWebhookError):

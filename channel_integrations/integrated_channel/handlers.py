@@ -5,18 +5,19 @@ Receivers of the LMS's events: filter, write rows, wake a worker after the commi
 They run inside LMS requests and bulk regrades. Whatever happens to a webhook, nothing is raised into the LMS.
 """
 
-import logging
 import time
 
 from django.db import transaction
 
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.exceptions import MalformedEvent
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.passes import CoursePass
 from channel_integrations.integrated_channel.services.outbox import own_savepoint, record_pass
 from channel_integrations.integrated_channel.services.retention import scrub_learner
+from channel_integrations.integrated_channel.tracing import tell
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 
 def handle_grade_change_for_webhooks(sender, signal, **kwargs) -> None:
@@ -35,19 +36,16 @@ def handle_grade_change_for_webhooks(sender, signal, **kwargs) -> None:
         if not rows:
             return
         transaction.on_commit(lambda: wake_up.for_new_rows(rows))
+        tell(webhooks=len(rows), webhook_ids=",".join(str(row.webhook_id) for row in rows))
     except MalformedEvent as err:
-        logger.error("source=webhook_handler status=malformed_event reason=%s", err)
+        lines.error("webhook_handler", "malformed_event", reason=err)
         return
-    except Exception:  # The grade is committed whatever goes wrong here; the sweep finds passes without rows.
-        logger.exception("source=webhook_handler status=failure user_id=%s", _user_id_of(kwargs))
+    except Exception as err:  # The grade is committed whatever goes wrong here; the sweep finds passes without rows.
+        lines.failure("webhook_handler", err, user_id=_user_id_of(kwargs))
         return
     latency_ms = round((time.monotonic() - started) * 1000, 1)
-    logger.info(
-        "source=webhook_handler status=queued webhooks=%s latency_ms=%s",
-        ",".join(str(row.webhook_id) for row in rows),
-        latency_ms,
-        extra={"source": "webhook_handler", "latency_ms": latency_ms, "status": "queued"},
-    )
+    for row in rows:
+        lines.info("webhook_handler", "queued", webhook_id=row.webhook_id, latency_ms=latency_ms)
 
 
 def handle_learner_retirement(sender, user, **kwargs) -> None:
@@ -69,6 +67,6 @@ def _pass_of(event: dict) -> CoursePass | None:
     return CoursePass.from_grade(grade, course_key)
 
 
-def _user_id_of(event: dict) -> str:
+def _user_id_of(event: dict) -> int | None:
     user_id = getattr(event.get("grade"), "user_id", None)
-    return str(user_id) if isinstance(user_id, int) else "unknown"
+    return user_id if isinstance(user_id, int) else None

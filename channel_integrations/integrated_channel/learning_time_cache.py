@@ -7,7 +7,6 @@ A cache that fails is passed by: every backend raises errors of its own.
 
 import hashlib
 import json
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +15,9 @@ from typing import Any, NamedTuple
 from django.core.cache import cache
 
 from channel_integrations.integrated_channel import conf
+from channel_integrations.integrated_channel.log_lines import LogLines, chain_of
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: seconds between two looks for the answer that somebody else is waiting for
 POLL_SECONDS = 0.02
@@ -52,7 +52,7 @@ def one_at_a_time(key: LearningTimeKey) -> Iterator[bool]:
                 break
             time.sleep(POLL_SECONDS)
     except Exception as err:  # Every backend raises its own; without a cache Snowflake is asked.
-        logger.warning("source=django_cache operation=add status=error error=%s", type(err).__name__)
+        lines.warning("django_cache", "error", operation="add", error=chain_of(err))
     try:
         yield waited
     finally:
@@ -64,7 +64,7 @@ def _give_turn_back(turn: str) -> None:
     try:
         cache.delete(turn)
     except Exception as err:  # As above; it ends by itself.
-        logger.warning("source=django_cache operation=delete status=error error=%s", type(err).__name__)
+        lines.warning("django_cache", "error", operation="delete", error=chain_of(err))
 
 
 def cache_key(key: LearningTimeKey) -> str:
@@ -82,16 +82,11 @@ def cached(keys: Sequence[LearningTimeKey]) -> dict[LearningTimeKey, int | None]
         found = {names[name]: entry["seconds"] for name, entry in entries.items() if _is_entry(entry)}
         counts = {"hit": len(found), "miss": len(keys) - len(found)}
     except Exception as err:  # Every backend raises its own; without a cache Snowflake is asked.
-        found, counts = {}, {"error": len(keys)}
-        logger.warning("source=django_cache operation=get error=%s", type(err).__name__)
+        lines.warning("django_cache", "error", operation="get", count=len(keys), error=chain_of(err))
+        return {}
     for status, count in counts.items():
         if count:
-            logger.info(
-                "source=django_cache operation=get status=%s count=%s",
-                status,
-                count,
-                extra={"source": "django_cache", "operation": "get", "status": status, "count": count},
-            )
+            lines.info("django_cache", status, operation="get", count=count)
     return found
 
 
@@ -106,4 +101,4 @@ def keep(found: dict[LearningTimeKey, int | None]) -> None:
     try:
         cache.set_many({cache_key(key): {"seconds": number} for key, number in found.items()}, seconds)
     except Exception as err:  # As above: the answers are there, and go out.
-        logger.warning("source=django_cache operation=set error=%s", type(err).__name__)
+        lines.warning("django_cache", "error", operation="set", count=len(found), error=chain_of(err))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """How long learners spent learning in course runs, from Snowflake through the cache."""
 
-import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +18,10 @@ from channel_integrations.integrated_channel.exceptions import (
     SnowflakeLeftAlone,
 )
 from channel_integrations.integrated_channel.learning_time_cache import LearningTimeKey, cached, keep, one_at_a_time
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.snowflake_connection import fetch_all
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: completions looked up by one statement at the most
 BATCH = 500
@@ -121,7 +121,7 @@ def _ask(keys: Sequence[LearningTimeKey], times: LearningTimes) -> None:
         times.errors.update(dict.fromkeys(keys, err))
         left_alone = circuit.note_failure()
         if left_alone:
-            logger.error("source=snowflake_client status=left_alone seconds=%s error=%s", left_alone, status)
+            lines.error("snowflake_client", "left_alone", seconds=left_alone, error=status)
     else:
         circuit.note_success()
         for key in keys:
@@ -134,14 +134,7 @@ def _ask(keys: Sequence[LearningTimeKey], times: LearningTimes) -> None:
     duration_ms = round((time.monotonic() - started) * 1000)
     times.durations_ms.update(dict.fromkeys(keys, duration_ms))
     times.statements.append(StatementReport(began_at, duration_ms, len(keys), numbers, status))
-    logger.info(
-        "source=snowflake_client status=%s duration_ms=%s asked=%s found=%s",
-        status,
-        duration_ms,
-        len(keys),
-        numbers,
-        extra={"source": "snowflake_client", "status": status, "duration_ms": duration_ms},
-    )
+    lines.info("snowflake_client", status, duration_ms=duration_ms, asked=len(keys), found=numbers)
 
 
 def _sums(keys: Sequence[LearningTimeKey]) -> dict[LearningTimeKey, Any]:

@@ -11,7 +11,6 @@ A broker that refuses, or accepts and stays silent, may cost a process half a se
 our own with short timeouts, no retries, and a circuit that stays open for thirty seconds after a failure.
 """
 
-import logging
 import os
 import threading
 import time
@@ -26,10 +25,11 @@ from kombu import Connection
 
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.circuit import Circuit
+from channel_integrations.integrated_channel.log_lines import LogLines, chain_of
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK, ENRICHMENT_TASK
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: seconds for each step of a conversation with the broker; connect and first answer make two
 STEP_TIMEOUT = 0.2
@@ -85,12 +85,8 @@ class _Broker:
         except Exception as err:  # Each transport raises its own; the sweep takes over, and the LMS must go on.
             seconds = self._circuit.note_failure()
             self._forget_connection()
-            logger.warning(
-                "source=webhook_wake_up status=failure error=%s: the sweep picks the rows up; not asking the broker "
-                "again for %s s",
-                type(err).__name__,
-                seconds,
-            )
+            words = "the sweep picks the rows up; the broker is not asked again for so many seconds"
+            lines.warning("webhook_wake_up", "failure", words, error=chain_of(err), seconds=seconds)
             return False
         self._circuit.note_success()
         return True
@@ -148,7 +144,7 @@ class _Broker:
             try:
                 connection.release()
             except Exception:  # The connection is broken already; how it breaks further does not matter.
-                logger.debug("the broken broker connection did not close cleanly")
+                lines.debug("webhook_wake_up", "not_closed", "the broken broker connection did not close cleanly")
 
 
 broker = _Broker()
@@ -247,7 +243,7 @@ def _with_marks(ask: Any) -> Any:
         answer = ask()
     except Exception as err:  # Every backend raises its own.
         _marks.note_failure()
-        logger.warning("source=django_cache operation=mark status=error error=%s", type(err).__name__)
+        lines.warning("django_cache", "error", operation="mark", error=chain_of(err))
         return None
     _marks.note_success()
     return answer

@@ -5,8 +5,9 @@ import inspect
 import re
 from itertools import groupby
 
-from channel_integrations.integrated_channel.admin.endpoint import ERRORS
+from channel_integrations.integrated_channel.admin.attempt import ERRORS
 from channel_integrations.integrated_channel.exceptions import DeliveryFailed, LearningTimeUnavailable
+from channel_integrations.integrated_channel.services import suppression
 from channel_integrations.integrated_channel.services.retry import Outcome, classify
 from docs.generate import table
 
@@ -43,19 +44,26 @@ CANCELLED = {
     "endpoint deleted": "nothing for a webhook that was addressed: it belongs to the endpoint that is gone",
     "learner retired": "nothing: it has been scrubbed",
     "past its retention": "nothing: it has been scrubbed",
+    "cancelled by an operator": "nothing; the webhook's history in the admin says who it was, where it was done there",
+}
+#: why a pass made no webhook, as it is noted, and what would have to change
+SUPPRESSED = {
+    reason: CANCELLED.get(reason, "the endpoint is switched on; what was passed meanwhile is backfilled")
+    for reason in suppression.REASONS
 }
 INTRODUCTION = """\
 # Codes and reasons
 
-For operators. What the columns `status`, `reason` and `learning_time_status` of a webhook and `error_code` of an
-attempt say, in the admin, in the database and in the log. `status` has [a page of its own](states.md).
+For operators. What the columns `status`, `reason` and `learning_time_status` of a webhook, `error_code` of an attempt
+and `reason` of a suppressed webhook say, in the admin, in the database and in the log. `status` has
+[a page of its own](states.md).
 
 """
 
 
 def page() -> str:
     """The page."""
-    return INTRODUCTION + "\n".join((_attempts(), _answers(), _learning_time(), _cancelled()))
+    return INTRODUCTION + "\n".join((_attempts(), _answers(), _learning_time(), _cancelled(), _suppressed()))
 
 
 def _attempts() -> str:
@@ -96,6 +104,20 @@ def _cancelled() -> str:
         "no webhook is made.\nThey are checked again before the lookup and before the body is built: then the webhook "
         "is `cancelled`, with the first that\nno longer holds as its reason. Once it holds again, "
         "[replay the webhook](../how-tos/endpoints_and_deliveries.md#send-again).\n\n"
+        f"{table(('reason', 'what would have to change'), rows)}"
+    )
+
+
+def _suppressed() -> str:
+    rows = list(SUPPRESSED.items())
+    return (
+        "## `reason` of a suppressed webhook\n\n"
+        "Where a learner is linked to an active customer with an endpoint, and a pass makes no webhook all the same,\n"
+        "the last reason is noted (*Suppressed webhooks* in the admin) for `CHANNEL_WEBHOOKS_RETENTION_DAYS`;\n"
+        "`webhook_explain` tells it.\n\n"
+        "Not noted: a pass that is older than `CHANNEL_WEBHOOKS_MAX_PASS_AGE_DAYS` (its date says so for ever, and\n"
+        "what was noted when it was new stays), and what the sweep and backfills find. A webhook that is made later\n"
+        "leaves the note: it tells why it came late.\n\n"
         f"{table(('reason', 'what would have to change'), rows)}"
     )
 

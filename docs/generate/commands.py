@@ -15,6 +15,14 @@ INTRODUCTION = """\
 For operators. Each is run as `./manage.py lms COMMAND` and prints the same with `--help`. They need the database
 alone, unless something else is said; none of them takes a lock that a learner's request could wait for.
 
+- `ID` is the number of an endpoint, as in its address in the admin.
+- `TIME` is `2026-11-24` or `2026-11-24T09:30+01:00`; without an offset it is in the site's time zone.
+- `--json` prints one JSON document on standard output, for programs. Errors, and what a person should know besides, go
+  to standard error.
+- Exit status: 0 done, or all is well; 1 it could not be done, or all is not well (the endpoint did not take the test
+  event, a check is red, the sweep is not alive); 2 typed wrongly, an endpoint or a webhook that is not there included.
+  Whatever ends with 2 has changed nothing.
+
 """
 
 

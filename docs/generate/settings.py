@@ -24,7 +24,7 @@ OF_THE_LMS = """\
 |---|---|
 | `CACHES` | learning time is kept in the `default` cache |
 | `CELERY_TASK_ROUTES`, `EXPLICIT_QUEUES` | [which queue a task goes to](../how-tos/celery_queue_configuration.md) |
-| `FERNET_KEYS`, or `SECRET_KEY` | [secrets](../how-tos/endpoints_and_deliveries.md#replace-a-signing-secret) |
+| `FERNET_KEYS`, or `SECRET_KEY` | [secrets](../how-tos/rotate_a_secret.md#the-key-that-encrypts-them) |
 """
 
 

@@ -93,6 +93,13 @@ TRANSITIONS = (
         "a row of the former release, which knows no endpoint yet",
         ("endpoint_gate._move_due",),
     ),
+    Transition(
+        18,
+        (AWAITING, RECORDED, PENDING, PARKED, NO_ENDPOINT),
+        CANCELLED,
+        "a person cancels it, while no worker holds it",
+        ("cancellation._cancel",),
+    ),
 )
 INTRODUCTION = """\
 # States of a webhook

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The admin, the module that the LMS includes, and a view that grades inside the request's transaction."""
+"""The admin, the module that the LMS includes, plugins' own, and a view that grades in the request's transaction."""
 
 from datetime import datetime
 
@@ -8,6 +8,7 @@ from django.contrib.auth import get_user_model
 from django.http import HttpResponse
 from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
+from edx_django_utils.plugins import get_plugin_url_patterns
 
 
 @csrf_exempt
@@ -26,4 +27,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("grade", grade),
     path("", include("channel_integrations.urls")),
+    *get_plugin_url_patterns("lms.djangoapp"),
 ]

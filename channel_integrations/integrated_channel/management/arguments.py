@@ -1,14 +1,64 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Arguments that several commands take."""
+"""
+What the commands have in common: arguments, JSON and exit status.
+
+Exit status: 0 done, or all is well; 1 it could not be done, or all is not well; 2 typed wrongly, as argparse has it.
+"""
 
 import argparse
+import json
 from datetime import datetime, time
+from typing import Any
 
 from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
+
+
+class TypedWrongly(CommandError):
+    """Arguments that do not go together, or that name what is not there; the text says what to type."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, returncode=2)
+
+
+def add_endpoint(parser: argparse.ArgumentParser, what: str, required: bool = False) -> None:
+    """``--endpoint ID``."""
+    parser.add_argument(
+        "--endpoint",
+        type=whole_number(1, 2**63 - 1, "the number of an endpoint, as in its address in the admin"),
+        required=required,
+        metavar="ID",
+        help=f"{what}, by the number in its address in the admin",
+    )
+
+
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """``--dry-run``."""
+    parser.add_argument("--dry-run", action="store_true", help="say how many there are, and do nothing")
+
+
+def add_per_minute(parser: argparse.ArgumentParser, default: int) -> None:
+    """``--per-minute N``."""
+    parser.add_argument(
+        "--per-minute",
+        type=whole_number(1, 6000),
+        default=default,
+        metavar="N",
+        help=f"how many fall due in a minute (default {default}); the endpoint's own limit holds as well",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """``--json``."""
+    parser.add_argument("--json", action="store_true", help="print the same as JSON")
+
+
+def said(options: dict[str, Any], text: str, facts: Any) -> str:
+    """What to print: the text, or with ``--json`` the facts behind it, on one line."""
+    return json.dumps(facts, default=str, ensure_ascii=False) if options["json"] else text
 
 
 def moment(text: str) -> datetime:
@@ -23,8 +73,8 @@ def moment(text: str) -> datetime:
     return parsed if parsed.tzinfo else timezone.make_aware(parsed)
 
 
-def whole_number(minimum: int, maximum: int):
-    """A whole number within these bounds, both inclusive."""
+def whole_number(minimum: int, maximum: int, what: str = ""):
+    """A whole number within these bounds, both inclusive; ``what`` says in words what to type."""
 
     def parse(text: str) -> int:
         try:
@@ -32,17 +82,17 @@ def whole_number(minimum: int, maximum: int):
         except ValueError:
             number = minimum - 1
         if not minimum <= number <= maximum:
-            raise argparse.ArgumentTypeError(f"type a whole number from {minimum} to {maximum}")
+            raise argparse.ArgumentTypeError(f"type {what or f'a whole number from {minimum} to {maximum}'}")
         return number
 
     return parse
 
 
 def endpoint_with(pk: int) -> EnterpriseWebhookConfiguration:
-    """The endpoint with this number; CommandError names those that there are."""
+    """The endpoint with this number; TypedWrongly names those that there are."""
     endpoints = EnterpriseWebhookConfiguration.objects.select_related("enterprise_customer")
     endpoint = endpoints.filter(pk=pk).first()
     if endpoint:
         return endpoint
     known = [f"    {each.pk}  {each.enterprise_customer.name}, {each.region}" for each in endpoints.order_by("pk")[:50]]
-    raise CommandError("\n".join([f"There is no endpoint {pk}. There are:", *(known or ["    none"])]))
+    raise TypedWrongly("\n".join([f"There is no endpoint {pk}. There are:", *(known or ["    none"])]))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """How an endpoint fares: its failures, its breaker, its rate limit, and whether it was switched off."""
 
-import logging
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -10,11 +9,12 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration
 from channel_integrations.integrated_channel.services.admission import breaker_open_for, to_be_disabled
 from channel_integrations.integrated_channel.signals import webhook_endpoint_disabled
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: a success of a healthy endpoint is written down once in so long
 SUCCESS_NOTED_EVERY = timedelta(seconds=10)
@@ -137,12 +137,13 @@ class WebhookEndpointHealth(models.Model):
         duration = breaker_open_for(self.failures_in_a_row)
         if duration:
             self.breaker_open_until = at + duration
-            logger.warning(
-                "source=webhook_endpoint status=breaker_open endpoint=%s failures=%s seconds=%s last=%s",
-                self.endpoint_id,
-                self.failures_in_a_row,
-                round(duration.total_seconds()),
-                self.last_failure,
+            lines.warning(
+                "webhook_endpoint",
+                "breaker_open",
+                endpoint_id=self.endpoint_id,
+                failures=self.failures_in_a_row,
+                seconds=round(duration.total_seconds()),
+                reason=self.last_failure,
             )
 
     def disable(self, reason: str) -> bool:
@@ -155,12 +156,8 @@ class WebhookEndpointHealth(models.Model):
         if not mine.update(disabled_at=timezone.now(), disabled_reason=reason):
             return False
         self.refresh_from_db()
-        logger.error(
-            "source=webhook_endpoint status=disabled endpoint=%s reason=%s: its webhooks are parked until it is "
-            "switched on again in the admin",
-            self.endpoint_id,
-            reason,
-        )
+        words = "its webhooks are parked until it is switched on again in the admin"
+        lines.error("webhook_endpoint", "disabled", words, endpoint_id=self.endpoint_id, reason=reason)
         transaction.on_commit(self._tell)
         return True
 
@@ -184,7 +181,7 @@ class WebhookEndpointHealth(models.Model):
                 "disabled_reason": "",
             },
         )
-        logger.info("source=webhook_endpoint status=enabled endpoint=%s", endpoint_id)
+        lines.info("webhook_endpoint", "enabled", endpoint_id=endpoint_id)
 
 
 def give_health(sender, instance: EnterpriseWebhookConfiguration, created: bool, raw: bool, **kwargs) -> None:

@@ -33,4 +33,4 @@ class WebhookSuppression(models.Model):
         indexes = [models.Index(fields=["noted_at", "reason"], name="channel_webhooks_suppressed")]
 
     def __str__(self) -> str:
-        return f"{self.enterprise_customer_uuid} {self.user_id} {self.course_id}: {self.reason}"
+        return f"{self.enterprise_customer_uuid} {self.course_id}: {self.reason}"

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """From recorded rows to ones that wait for their endpoint: are they owed, where do they go, what do they say."""
 
-import logging
 from collections.abc import Sequence
 from datetime import timedelta
 
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.exceptions import NoWebhookConfigured, WebhookNotOwed
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookStatus,
@@ -19,8 +19,9 @@ from channel_integrations.integrated_channel.services import rollout
 from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
 from channel_integrations.integrated_channel.services.region_service import Region, regions_of
 from channel_integrations.integrated_channel.services.webhook_routing import endpoint_for
+from channel_integrations.integrated_channel.tracing import span, tell
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: rows addressed at once: enough to share their queries, few enough that what is addressed is soon sent
 BATCH = 100
@@ -35,7 +36,7 @@ def address_due() -> int:
     pks = list(due.values_list("pk", flat=True)[:BATCH])
     claimed = WebhookTransmissionQueue.objects.claim(pks, WebhookStatus.RECORDED, now)
     if claimed:
-        with WebhookTransmissionQueue.objects.given_back_on_error(claimed):
+        with span("address", webhooks=len(claimed)), WebhookTransmissionQueue.objects.given_back_on_error(claimed):
             _address(claimed)
     return len(claimed)
 
@@ -56,7 +57,7 @@ def still_owed(webhooks: Sequence[WebhookTransmissionQueue]) -> list[WebhookTran
             _require_still_owed(webhook, owed.get(webhook.pk))
             found.append(webhook)
         except WebhookNotOwed as reason:
-            webhook.mark_cancelled(str(reason))
+            _cancel(webhook, reason)
     return found
 
 
@@ -76,9 +77,10 @@ def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
         try:
             if _is_addressed(webhook, owed[webhook.pk], regions):
                 addressed.append(webhook)
-        except Exception:  # One row's trouble must not hold up the others; its lease ends, and it is tried again.
-            logger.exception("source=webhook_addressing status=failure webhook=%s", webhook.webhook_id)
+        except Exception as err:  # One row's trouble must not hold up the others; its lease ends, it is tried again.
+            lines.failure("webhook_addressing", err, webhook_id=webhook.webhook_id)
     WebhookTransmissionQueue.objects.mark_addressed(addressed)
+    tell(addressed=len(addressed))
 
 
 def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed, regions: dict[int, Region]) -> bool:
@@ -88,16 +90,18 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
             raise owed
         endpoint = _endpoint_of(webhook, owed, regions)
     except WebhookNotOwed as err:
-        webhook.mark_cancelled(str(err))
+        _cancel(webhook, err)
         return False
     except NoWebhookConfigured as err:
-        webhook.mark_without_endpoint(str(err))
+        if webhook.mark_without_endpoint(str(err)):
+            lines.info("webhook_addressing", "no_endpoint", webhook_id=webhook.webhook_id, region=webhook.region)
         return False
     webhook.endpoint_id = endpoint.pk
     if webhook.body:  # A replay: what is sent again is what was sent.
         return True
     if not endpoint.active:
-        webhook.mark_parked(endpoint.pk)
+        if webhook.mark_parked(endpoint.pk):
+            lines.info("webhook_addressing", "parked", webhook_id=webhook.webhook_id, endpoint_id=endpoint.pk)
         return False
     reason = rollout.current().reason_against(owed.customer.pk, owed.learner.pk, [endpoint.learning_time])
     if reason:
@@ -105,6 +109,11 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
     webhook.region = endpoint.region
     webhook.body = to_body(completion_payload(webhook, owed.customer, owed.learner, webhook.learning_time))
     return True
+
+
+def _cancel(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
+    if webhook.mark_cancelled(str(reason)):
+        lines.info("webhook_addressing", "cancelled", webhook_id=webhook.webhook_id, reason=reason)
 
 
 def _endpoint_of(

@@ -7,6 +7,7 @@ What waits for its endpoint stays in the table as it is. Waiting uses up no atte
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 #: failures in a row that open an endpoint's breaker
 BREAKER_FAILURES = 5
@@ -20,6 +21,16 @@ DISABLE_FAILURES = 10
 #: for it: no sixty seconds see more than the limit.
 BURST = timedelta(seconds=1)
 LIMIT_PERIOD = timedelta(seconds=61)
+
+# What an endpoint may be closed by.
+BREAKER, PAUSE, RATE_LIMIT = "breaker", "pause", "rate_limit"
+
+
+class Gate(NamedTuple):
+    """What keeps an endpoint closed, and until when; a moment in the past keeps nothing."""
+
+    name: str
+    opens_at: datetime
 
 
 @dataclass(frozen=True)
@@ -37,8 +48,18 @@ class EndpointState:
 
     def opens_at(self) -> datetime | None:
         """When the breaker, the pause and the rate limit let a webhook through again; None for at once."""
-        gates = (self.breaker_open_until, self.paused_until, self.next_request_at if self.max_per_minute else None)
-        return max((gate for gate in gates if gate), default=None)
+        gate = self.last_gate()
+        return gate.opens_at if gate else None
+
+    def last_gate(self) -> "Gate | None":
+        """That of the three that opens last; the others are open by then."""
+        moments = {
+            BREAKER: self.breaker_open_until,
+            PAUSE: self.paused_until,
+            RATE_LIMIT: self.next_request_at if self.max_per_minute else None,
+        }
+        gates = [Gate(name, moment) for name, moment in moments.items() if moment]
+        return max(gates, key=lambda gate: gate.opens_at, default=None)
 
     def admits(self, wanted: int, now: datetime) -> int:
         """

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Completions from before an endpoint's ``send_from``: nothing else sends those."""
 
-import logging
 from collections.abc import Iterator
 from datetime import datetime
 
 from django.contrib.auth import get_user_model
 from enterprise.models import EnterpriseCustomerUser
 
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.passes import CoursePass
 from channel_integrations.integrated_channel.services.outbox import insert_missing, missing, new_row
@@ -19,7 +19,7 @@ from channel_integrations.integrated_channel.services.webhook_routing import (
     route_webhook_by_region,
 )
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 
 def count_missing(endpoint: EnterpriseWebhookConfiguration, since: datetime) -> int:
@@ -35,7 +35,7 @@ def backfill(endpoint: EnterpriseWebhookConfiguration, since: datetime, per_minu
     the customer's to know. Safe to run again: what is there is left alone.
     """
     made = sum(len(insert_missing(rows)) for rows in _owed(endpoint, since, per_minute))
-    logger.info("source=webhook_backfill status=made endpoint=%s webhooks=%s", endpoint.pk, made)
+    lines.info("webhook_backfill", "made", endpoint_id=endpoint.pk, count=made)
     return made
 
 

@@ -6,7 +6,6 @@ One thread, the caller's, talks to the database; the sender threads do nothing b
 them than it takes at once, one that hangs holds up nobody else.
 """
 
-import logging
 import os
 import time
 from collections import Counter
@@ -20,6 +19,7 @@ from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf, wake_up
 from channel_integrations.integrated_channel.exceptions import SecretUnreadable
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookEndpointHealth,
@@ -35,7 +35,7 @@ from channel_integrations.integrated_channel.services.slots import LeasedSlot, S
 from channel_integrations.integrated_channel.services.write_back import Finished, write_back
 from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: seconds of a task after which no further row is claimed: with the longest endpoint timeout (60 s) it ends, answers
 #: written back, before its soft limit (90 s)
@@ -120,8 +120,8 @@ class Round:
         """What is wrong with one endpoint must not hold up the others."""
         try:
             return self._send(endpoint, wanted)
-        except Exception:
-            logger.exception("source=webhook_delivery status=failure endpoint=%s", endpoint.pk)
+        except Exception as err:
+            lines.failure("webhook_delivery", err, endpoint_id=endpoint.pk)
             return 0
 
     def _send(self, endpoint: EnterpriseWebhookConfiguration, wanted: int) -> int:
@@ -206,7 +206,7 @@ def _secrets_of(endpoint: EnterpriseWebhookConfiguration) -> list[str]:
     except EnterpriseWebhookConfiguration.DoesNotExist:
         return []
     except SecretUnreadable as err:
-        logger.error("source=webhook_endpoint status=secret_unreadable endpoint=%s: %s", endpoint.pk, err)
+        lines.error("webhook_endpoint", "secret_unreadable", endpoint_id=endpoint.pk, reason=err)
         WebhookEndpointHealth.pause(endpoint.pk, SECRET_PAUSE, "secret cannot be decrypted")
         return []
 

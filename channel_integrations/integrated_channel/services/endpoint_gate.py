@@ -22,7 +22,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED, PAGE, SWITCHED_OFF
-from channel_integrations.integrated_channel.services.admission import EndpointState
+from channel_integrations.integrated_channel.services.admission import EndpointState, Gate
 
 _rows = WebhookTransmissionQueue.objects
 
@@ -173,6 +173,11 @@ def _is_open(endpoint: EnterpriseWebhookConfiguration, now: datetime) -> bool:
 def opens_at(endpoint: EnterpriseWebhookConfiguration) -> datetime | None:
     """When its breaker, pause and rate limit let a webhook through again; None for at once."""
     return _state(endpoint, endpoint.health, 0).opens_at() if has_health(endpoint) else None
+
+
+def last_gate(endpoint: EnterpriseWebhookConfiguration) -> Gate | None:
+    """Which of its breaker, pause and rate limit opens last, and when; None for at once."""
+    return _state(endpoint, endpoint.health, 0).last_gate() if has_health(endpoint) else None
 
 
 def _state(endpoint: EnterpriseWebhookConfiguration, health: WebhookEndpointHealth, in_flight: int) -> EndpointState:

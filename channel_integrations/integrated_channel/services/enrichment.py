@@ -6,7 +6,6 @@ One worker at a time does so (a slot), which is what makes batches: what arrives
 next one. A completion that comes alone waits for nobody.
 """
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -16,6 +15,7 @@ from django.db import Error
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf, wake_up
+from channel_integrations.integrated_channel.log_lines import LogLines, chain_of, way_of
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookLookupStatement,
@@ -32,8 +32,9 @@ from channel_integrations.integrated_channel.snowflake_client import (
     SnowflakeLearningTimeClient,
     StatementReport,
 )
+from channel_integrations.integrated_channel.tracing import span, tell
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 TASK = "enrich_and_send_completion_webhook"
 # What ``learning_time_status`` says where neither an error nor the rollout has the word.
@@ -57,7 +58,10 @@ def enrich_in_slot(hand_over: Callable[[], object]) -> int:
     while time.monotonic() < deadline and (slot := LeasedSlot.acquire("enrichment", 1)):
         try:
             while time.monotonic() < deadline and slot.is_held() and (claimed := _claim_together()):
-                with WebhookTransmissionQueue.objects.given_back_on_error(claimed):
+                with (
+                    span("enrich", webhooks=len(claimed)),
+                    WebhookTransmissionQueue.objects.given_back_on_error(claimed),
+                ):
                     passed_on += _enrich(claimed)
                 hand_over()
                 time.sleep(_pause_after(len(claimed)))
@@ -127,6 +131,7 @@ def _enrich(webhooks: Sequence[WebhookTransmissionQueue]) -> int:
     outcomes.update({webhook.pk: _outcome(times, _key_of(webhook)) for webhook in wanted})
     passed_on = WebhookTransmissionQueue.objects.mark_enriched(webhooks, outcomes)
     _keep(times.statements)
+    tell(found=sum(seconds is not None for seconds in times.seconds.values()), failed=len(times.errors))
     _log(wanted, times, round((time.monotonic() - started) * 1000, 1))
     return passed_on
 
@@ -136,7 +141,7 @@ def _keep(statements: Sequence[StatementReport]) -> None:
     try:
         WebhookLookupStatement.record(statements)
     except Error as err:
-        logger.error("source=snowflake_client status=not_counted error=%s", type(err).__name__)
+        lines.failure("snowflake_client", err, status="not_counted")
 
 
 def _reasons_against(webhooks: Sequence[WebhookTransmissionQueue]) -> dict[int, str]:
@@ -169,24 +174,21 @@ def _outcome(times: LearningTimes, key: LearningTimeKey) -> EnrichmentOutcome:
 
 
 def _log(webhooks: Sequence[WebhookTransmissionQueue], times: LearningTimes, duration_ms: float) -> None:
-    """A line for each webhook, and the cause of an error once for all that share it."""
+    """A line for each webhook, and the way of an error once for all that share it."""
     explained: set[int] = set()
     for webhook in webhooks:
         err = times.errors.get(_key_of(webhook))
         if err is None:
-            logger.info(
-                "source=celery task=enrich_and_send_completion_webhook status=success webhook=%s duration_ms=%s",
-                webhook.webhook_id,
-                duration_ms,
-                extra={"source": "celery", "task": TASK, "status": "success", "duration_ms": duration_ms},
-            )
+            lines.info("celery", "success", task=TASK, webhook_id=webhook.webhook_id, duration_ms=duration_ms)
             continue
-        logger.warning(
-            "source=celery task=enrich_and_send_completion_webhook status=failure webhook=%s error=%s: it goes out "
-            "without learning time",
-            webhook.webhook_id,
-            type(err).__name__,
-            exc_info=None if id(err) in explained else err,
-            extra={"source": "celery", "task": TASK, "status": "failure"},
+        lines.warning(
+            "celery",
+            "failure",
+            "it goes out without learning time",
+            task=TASK,
+            webhook_id=webhook.webhook_id,
+            duration_ms=duration_ms,
+            error=chain_of(err),
+            at=None if id(err) in explained else way_of(err),
         )
         explained.add(id(err))

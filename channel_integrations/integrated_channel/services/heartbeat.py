@@ -5,7 +5,6 @@ Signs of life: in the database, for whoever asks what runs, and in a file, for a
 A heartbeat costs next to nothing and never fails its caller.
 """
 
-import logging
 import os
 import socket
 import time
@@ -14,9 +13,10 @@ from celery.signals import heartbeat_sent, worker_init, worker_ready
 from django.db import Error, router, transaction
 
 from channel_integrations.integrated_channel import conf
+from channel_integrations.integrated_channel.log_lines import LogLines, chain_of
 from channel_integrations.integrated_channel.models import WebhookHeartbeat
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: what beats: the command that sweeps, and the two tasks
 NAMES = SWEEP, ENRICHMENT, DELIVERY = ("sweep", "enrichment", "delivery")
@@ -38,7 +38,7 @@ def beat(name: str) -> None:
         with transaction.atomic(using=router.db_for_write(WebhookHeartbeat)):
             WebhookHeartbeat.record(name, f"{socket.gethostname()[:80]}:{os.getpid()}")
     except Error as err:
-        logger.warning("source=webhook_heartbeat status=failure name=%s error=%s", name, type(err).__name__)
+        lines.warning("webhook_heartbeat", "failure", heartbeat=name, error=chain_of(err))
 
 
 def touch_file() -> None:
@@ -51,12 +51,8 @@ def touch_file() -> None:
         _unwritable.discard(str(path))
     except OSError as err:
         if str(path) not in _unwritable:  # once, not every two seconds
-            logger.error(
-                "source=webhook_heartbeat status=failure error=%s: CHANNEL_WEBHOOKS_HEARTBEAT_FILE=%s cannot be "
-                "written, and a probe of it will fail",
-                type(err).__name__,
-                path,
-            )
+            words = "CHANNEL_WEBHOOKS_HEARTBEAT_FILE cannot be written, and a probe of it will fail"
+            lines.error("webhook_heartbeat", "failure", words, file=path, error=chain_of(err))
         _unwritable.add(str(path))
 
 
@@ -67,9 +63,14 @@ def forget() -> None:
 
 
 @worker_init.connect(dispatch_uid="channel_webhooks.worker_init")
-def _on_worker_init(**kwargs) -> None:
-    """A worker starts: from here on it has as long as its probe gives it, to find its broker for example."""
+def _on_worker_init(sender=None, **kwargs) -> None:
+    """A worker starts. While it looks for its broker, for the first time or again, no event loop turns."""
+    if conf.heartbeat_file() is None or sender is None:
+        return
     touch_file()
+    from channel_integrations.integrated_channel.worker_steps import AliveWhileConnecting
+
+    sender.app.steps["consumer"].add(AliveWhileConnecting)
 
 
 @worker_ready.connect(dispatch_uid="channel_webhooks.worker_ready")
@@ -77,10 +78,11 @@ def _on_worker_ready(sender=None, **kwargs) -> None:
     """A worker's main process has begun to consume."""
     touch_file()
     if conf.heartbeat_file() and getattr(sender, "heart", None) is None:
-        logger.error(
-            "source=webhook_heartbeat status=failure: the worker was started --without-heartbeat, so that "
-            "CHANNEL_WEBHOOKS_HEARTBEAT_FILE grows old; leave that option out, or the probe"
+        words = (
+            "the worker was started --without-heartbeat, so that CHANNEL_WEBHOOKS_HEARTBEAT_FILE grows old; leave that "
+            "option out, or the probe"
         )
+        lines.error("webhook_heartbeat", "failure", words)
 
 
 @heartbeat_sent.connect(dispatch_uid="channel_webhooks.heartbeat_sent")

@@ -6,11 +6,10 @@ The row is written where the grade is written, so that both are there or neither
 deadlock with, what the LMS does in the same transaction: two plain SELECTs, then one plain INSERT in a savepoint.
 """
 
-import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, OperationalError, connections, router, transaction
@@ -19,10 +18,8 @@ from django.utils import timezone
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION, CoursePass
-from channel_integrations.integrated_channel.services import rollout
-from channel_integrations.integrated_channel.services.recipients import customers_of, find_recipients
-
-logger = logging.getLogger(__name__)
+from channel_integrations.integrated_channel.services import rollout, suppression
+from channel_integrations.integrated_channel.services.recipients import ENDPOINT_OFF, customers_of, find_recipients
 
 #: tries of one insert: against a neighbour that inserts the same row, and outside a transaction against deadlocks
 INSERT_TRIES = 3
@@ -32,7 +29,12 @@ NEW_FOR = timedelta(seconds=2)
 
 def is_too_old(course_pass: CoursePass) -> bool:
     """Whether only a backfill may send this pass. Every regrade repeats it, so this costs no query."""
-    return course_pass.passed_at < timezone.now() - conf.max_pass_age()
+    return is_older_than_allowed(course_pass.passed_at)
+
+
+def is_older_than_allowed(passed_at: datetime) -> bool:
+    """The same of the moment of a pass."""
+    return passed_at < timezone.now() - conf.max_pass_age()
 
 
 def own_savepoint() -> AbstractContextManager:
@@ -53,7 +55,8 @@ def record_pass(course_pass: CoursePass) -> list[WebhookTransmissionQueue]:
 
     A pass of this moment is most likely new: five queries (two SELECTs, SAVEPOINT, INSERT, RELEASE). An older one is
     most likely a regrade: one cheap query where no customer is concerned, two where every row is there, and four more
-    where one is missing. With the flag on, once in five seconds one more: what holds of the rollout.
+    where one is missing. With the flag on, once in five seconds one more: what holds of the rollout. Why a linked
+    customer gets none is noted after the commit.
 
     :returns: the rows made, as ``record_passes``
     """
@@ -64,10 +67,21 @@ def record_pass(course_pass: CoursePass) -> list[WebhookTransmissionQueue]:
     if not is_new:
         customers = customers_of(course_pass.user_id)
         have_row = _customers_with_row(course_pass) if customers else set()
-        if customers <= have_row:
+        lacking = {customer: on for customer, on in customers.items() if customer not in have_row}
+        if not any(lacking.values()):
+            suppression.note_after_commit(course_pass, dict.fromkeys(lacking, ENDPOINT_OFF))
             return []
-    owed = _owed_for(course_pass.course_id, {course_pass.user_id: course_pass})
-    return insert_missing([row for row in owed if row.enterprise_customer_uuid not in have_row], looked=not is_new)
+    owed, reasons = [], {}
+    for recipient in find_recipients(course_pass.course_id, [course_pass.user_id], (True, False)):
+        customer = recipient.enterprise_customer_uuid
+        reason = recipient.reason_against_making(course_pass)
+        if customer not in have_row and reason:
+            reasons[customer] = reason
+        elif customer not in have_row:
+            owed.append(new_row(course_pass, customer, recipient.switches))
+    made = insert_missing(owed, looked=not is_new)
+    suppression.note_after_commit(course_pass, reasons)
+    return made
 
 
 def record_passes(course_id: str, passes: Sequence[CoursePass]) -> list[WebhookTransmissionQueue]:
@@ -77,15 +91,12 @@ def record_passes(course_id: str, passes: Sequence[CoursePass]) -> list[WebhookT
     :returns: the rows made (MySQL tells no primary keys of a bulk insert: use ``webhook_id``)
     """
     recent = {course_pass.user_id: course_pass for course_pass in passes if not is_too_old(course_pass)}
-    return insert_missing(_owed_for(course_id, recent)) if recent else []
-
-
-def _owed_for(course_id: str, passes: Mapping[int, CoursePass]) -> list[WebhookTransmissionQueue]:
-    return [
-        new_row(passes[recipient.user_id], recipient.enterprise_customer_uuid, recipient.switches)
-        for recipient in find_recipients(course_id, passes)
-        if not recipient.reason_against(passes[recipient.user_id])
+    owed = [
+        new_row(recent[recipient.user_id], recipient.enterprise_customer_uuid, recipient.switches)
+        for recipient in (find_recipients(course_id, recent) if recent else ())
+        if not recipient.reason_against(recent[recipient.user_id])
     ]
+    return insert_missing(owed)
 
 
 def _customers_with_row(course_pass: CoursePass) -> set[UUID]:

@@ -7,7 +7,7 @@ A link counts while it is linked; its ``active`` says only which customer the le
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -21,13 +21,17 @@ from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomer, En
 from channel_integrations.integrated_channel.exceptions import WebhookNotOwed
 from channel_integrations.integrated_channel.passes import CoursePass
 
+#: why a new pass makes no webhook where each of the customer's endpoints is so
+ENDPOINT_OFF = "endpoint switched off by its operator"
+
 
 class Wants(NamedTuple):
-    """What one endpoint wants."""
+    """What one endpoint wants, and whether its operator has it switched on."""
 
     send_from: datetime
     all_completions: bool
     learning_time: str | None
+    active: bool
 
 
 @dataclass
@@ -55,6 +59,11 @@ class Recipient:
             return "passed before the endpoint's send_from"
         return ""
 
+    def reason_against_making(self, course_pass: CoursePass) -> str:
+        """The same when the pass comes in: an endpoint that is switched off then makes no webhook."""
+        on = {endpoint for endpoint in self.endpoints if endpoint.active}
+        return replace(self, endpoints=on).reason_against(course_pass) if on else ENDPOINT_OFF
+
     @property
     def lacks_consent(self) -> bool:
         """Whether the customer requires a consent that the learner has not given."""
@@ -68,18 +77,25 @@ class Recipient:
 
     @property
     def switches(self) -> set[str | None]:
-        """Their switches for learning time; which endpoint gets the webhook is decided when it is addressed."""
-        return {endpoint.learning_time for endpoint in self.endpoints}
+        """Those for learning time that are on; which endpoint gets the webhook is decided when it is addressed."""
+        return {endpoint.learning_time for endpoint in self.endpoints if endpoint.active}
 
 
-def customers_of(user_id: int) -> set[UUID]:
+def customers_of(user_id: int) -> dict[UUID, bool]:
     """
-    The linked customers of a learner that have an endpoint: the question that regrades are answered with.
+    The linked, active customers of a learner that have an endpoint, and whether one is switched on.
 
-    It costs a third of ``find_recipients``, and for most learners of an LMS it ends there.
+    It is the question that regrades are answered with: it costs a third of ``find_recipients``, and for most learners
+    of an LMS it ends there.
     """
-    links = EnterpriseCustomerUser.objects.filter(user_id=user_id, enterprise_customer__webhook_endpoints__active=True)
-    return set(links.values_list("enterprise_customer_id", flat=True))
+    links = EnterpriseCustomerUser.objects.filter(
+        user_id=user_id, enterprise_customer__active=True, enterprise_customer__webhook_endpoints__isnull=False
+    )
+    found: dict[UUID, bool] = {}
+    wanted = links.order_by().values_list("enterprise_customer_id", "enterprise_customer__webhook_endpoints__active")
+    for customer, on in wanted:
+        found[customer] = on or found.get(customer, False)
+    return found
 
 
 def find_recipients(
@@ -114,6 +130,7 @@ def find_recipients(
             "enterprise_customer__webhook_endpoints__send_from",
             "enterprise_customer__webhook_endpoints__all_completions",
             "enterprise_customer__webhook_endpoints__learning_time",
+            "enterprise_customer__webhook_endpoints__active",
         )
     )
     recipients: dict[int, Recipient] = {}

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Passes without a row: a process killed between the grade's commit and the row, or a handler that failed."""
 
-import logging
 import math
 import time
 from collections.abc import Iterator
@@ -15,11 +14,12 @@ from enterprise.models import EnterpriseCustomerUser
 
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.exceptions import MalformedEvent
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import WebhookTransmissionQueue
 from channel_integrations.integrated_channel.passes import CoursePass
 from channel_integrations.integrated_channel.services.outbox import record_passes
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: grades compared at once
 BATCH = 500
@@ -38,11 +38,11 @@ def record_missing_passes(deadline: float = math.inf) -> list[WebhookTransmissio
     made: list[WebhookTransmissionQueue] = []
     for course_id, passes in passes_since(since, linked):
         if time.monotonic() > deadline:
-            logger.warning("source=webhook_sweep status=cut_short: run send_due_webhooks from cron, it takes its time")
+            lines.warning("webhook_sweep", "cut_short", "run send_due_webhooks from cron, it takes its time")
             break
         made += record_passes(course_id, passes)
     if made:
-        logger.warning("source=webhook_sweep status=missing_rows_made count=%s", len(made))
+        lines.warning("webhook_sweep", "missing_rows_made", count=len(made))
     return made
 
 
@@ -69,7 +69,7 @@ def _passes(grades, course_id: str) -> list[CoursePass]:
         try:
             course_pass = CoursePass.from_grade(grade, course_id)
         except MalformedEvent as err:
-            logger.error("source=webhook_sweep status=malformed_grade grade=%s reason=%s", grade.pk, err)
+            lines.error("webhook_sweep", "malformed_grade", grade_id=grade.pk, reason=err)
             continue
         if course_pass:
             passes.append(course_pass)
@@ -82,9 +82,9 @@ def grade_model():
     try:
         return apps.get_model(name) if name else None
     except (LookupError, ValueError):
-        logger.error(
-            "source=webhook_sweep status=misconfigured CHANNEL_WEBHOOKS_GRADE_SOURCE=%s names no installed model; type "
-            '"grades.PersistentCourseGrade", or None to switch the comparison off',
-            name,
+        words = (
+            "CHANNEL_WEBHOOKS_GRADE_SOURCE names no installed model; type "
+            '"grades.PersistentCourseGrade", or None to switch the comparison off'
         )
+        lines.error("webhook_sweep", "misconfigured", words, model=name)
         return None

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Send again what has come to its end: one webhook, a selection, or a range."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,9 +10,10 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: Nothing moves these any more. What is parked goes out when its endpoint is switched on, not by a replay.
 REPLAYABLE: tuple[Any, ...] = (
@@ -63,7 +63,7 @@ def replay(selection: Selection, per_minute: int = PER_MINUTE) -> int:
         replayed += WebhookTransmissionQueue.objects.move(
             [pk], status, WebhookStatus.RECORDED, reason="", tries=0, due_at=due_at
         )
-    logger.info("source=webhook_replay status=replayed webhooks=%s per_minute=%s", replayed, per_minute)
+    lines.info("webhook_replay", "replayed", count=replayed, per_minute=per_minute)
     return replayed
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Personal data that is no longer needed goes; what keeps a pass from going out twice stays."""
 
-import logging
 import math
 import time
 from collections.abc import Sequence
@@ -10,16 +9,18 @@ from datetime import timedelta
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
     FINISHED,
     UNFINISHED,
     WebhookDeliveryAttempt,
     WebhookLookupStatement,
     WebhookStatus,
+    WebhookSuppression,
     WebhookTransmissionQueue,
 )
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: rows scrubbed in one transaction; by primary keys, so that nothing else in the table is locked
 BATCH = 200
@@ -49,7 +50,7 @@ def purge(older_than: timedelta, at_most: float = math.inf, deadline: float = ma
             break
         purged += _scrub(pks, "past its retention")
     if purged:
-        logger.info("source=webhook_retention status=purged webhooks=%s", purged)
+        lines.info("webhook_retention", "purged", count=purged)
     return purged
 
 
@@ -58,6 +59,23 @@ def forget_statements(older_than: timedelta) -> None:
     old = WebhookLookupStatement.objects.filter(began_at__lt=timezone.now() - older_than).order_by("pk")
     while pks := list(old.values_list("pk", flat=True)[:BATCH]):
         WebhookLookupStatement.objects.filter(pk__in=pks).delete()
+
+
+def forget_suppressions(older_than: timedelta, deadline: float = math.inf) -> int:
+    """
+    Why passes made no webhook, as it was noted that long ago; returns how many. Batch by batch, by primary keys.
+
+    :param deadline: of ``time.monotonic()``
+    """
+    old = WebhookSuppression.objects.filter(noted_at__lt=timezone.now() - older_than).order_by("noted_at", "pk")
+    return _forget(old, deadline)
+
+
+def _forget(suppressions: "QuerySet[WebhookSuppression]", deadline: float = math.inf) -> int:
+    forgotten = 0
+    while time.monotonic() < deadline and (pks := list(suppressions.values_list("pk", flat=True)[:BATCH])):
+        forgotten += WebhookSuppression.objects.filter(pk__in=pks).delete()[0]
+    return forgotten
 
 
 def scrub_learner(user_id: int) -> int:
@@ -70,7 +88,8 @@ def scrub_learner(user_id: int) -> int:
     scrubbed = 0
     while pks := list(theirs.values_list("pk", flat=True)[:BATCH]):
         scrubbed += _scrub(pks, "learner retired")
-    logger.info("source=webhook_retention status=learner_scrubbed webhooks=%s", scrubbed)
+    _forget(WebhookSuppression.objects.filter(user_id=user_id).order_by("pk"))
+    lines.info("webhook_retention", "learner_scrubbed", count=scrubbed)
     return scrubbed
 
 

@@ -6,7 +6,6 @@ A learner's side is a hash of customer and learner, the same for ever: a higher 
 """
 
 import hashlib
-import logging
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,13 +16,14 @@ from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from channel_integrations.integrated_channel import conf, wake_up
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     LearningTime,
     WebhookRollout,
 )
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 #: a hundredth of a percent each, so that finer steps would move nobody
 BUCKETS = 10_000
@@ -173,14 +173,14 @@ def _add(changes: dict, by: int | None, note: str) -> WebhookRollout:
     transaction.on_commit(decision.forget)
     if changes.get("paused"):
         transaction.on_commit(wake_up.delivery)  # What waits for its learning time goes out now.
-    logger.info(
-        "source=webhook_rollout status=decided number=%s percentage=%s paused=%s endpoint=%s learning_time=%s "
-        "user_id=%s",
-        made.number,
-        made.percentage,
-        made.paused,
-        made.endpoint_id,
-        made.learning_time,
-        by,
+    lines.info(
+        "webhook_rollout",
+        "decided",
+        number=made.number,
+        percentage=made.percentage,
+        paused=made.paused,
+        endpoint_id=made.endpoint_id,
+        learning_time=made.learning_time,
+        user_id=by,
     )
     return made

@@ -5,7 +5,6 @@ What keeps webhooks moving when wake-ups are lost: the sweep, and the wake-up th
 The sweep is run by ``send_due_webhooks`` (cron, a sidecar) and by every ``process_webhook_queue``.
 """
 
-import logging
 import math
 import time
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf, wake_up
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
     WebhookLease,
     WebhookStatus,
@@ -23,7 +23,7 @@ from channel_integrations.integrated_channel.services import endpoint_gate, rete
 from channel_integrations.integrated_channel.services.enrichment import release_overdue
 from channel_integrations.integrated_channel.services.reconciliation import record_missing_passes
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 CIRCULATING = "circulating-wake-up"
 COMPARISON = "grade-comparison"
@@ -60,6 +60,7 @@ def tidy(seconds: float = math.inf) -> None:
     if WebhookLease.acquire(RETENTION, RETENTION_INTERVAL):
         retention.purge(conf.retention(), PURGED_AT_ONCE, deadline)
         retention.forget_statements(conf.retention())
+        retention.forget_suppressions(conf.retention(), deadline)
 
 
 def hand_over() -> None:
@@ -92,10 +93,11 @@ def keep_circulating(token: str | None = None, at_least: float = 1.0, patience: 
     if licence and not wake_up.circulate(str(licence), countdown, patience):
         WebhookLease.release(CIRCULATING, licence)
         if patience:
-            logger.error(
-                "source=webhook_sweep status=nothing_circulates: the broker takes no message; what is due waits for "
-                "the next completion, or for send_due_webhooks, which cron should run every minute"
+            words = (
+                "the broker takes no message; what is due waits for the next completion, or for send_due_webhooks, "
+                "which cron should run every minute"
             )
+            lines.error("webhook_sweep", "nothing_circulates", words)
 
 
 def patience_of(task_seconds: float) -> float:

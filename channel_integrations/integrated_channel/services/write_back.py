@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What came of attempts, written to rows, attempts and endpoints' health."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -10,6 +9,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.utils import timezone
 
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookDeliveryAttempt,
@@ -19,8 +19,9 @@ from channel_integrations.integrated_channel.models import (
 from channel_integrations.integrated_channel.models.attempt import AttemptResult
 from channel_integrations.integrated_channel.models.health import Failure
 from channel_integrations.integrated_channel.services.retry import Outcome, classify, delay_after, retry_after
+from channel_integrations.integrated_channel.tracing import span
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 
 class Finished(NamedTuple):
@@ -44,6 +45,11 @@ class Finished(NamedTuple):
 
 def write_back(finished: Sequence[Finished]) -> None:
     """Write everything down: what was taken together, the rest one by one; then what it says of the endpoints."""
+    with span("write_back", webhooks=len(finished)):
+        _write_back(finished)
+
+
+def _write_back(finished: Sequence[Finished]) -> None:
     taken = [each for each in finished if each.outcome is Outcome.DELIVERED]
     others = [each for each in finished if each.outcome is not Outcome.DELIVERED]
     written = []
@@ -63,9 +69,9 @@ def _write_safely(finished: Sequence[Finished]) -> bool:
         with transaction.atomic():
             held = _move(finished)
             WebhookDeliveryAttempt.record((each.webhook.pk, each.number, _kept(each, held)) for each in finished)
-    except Exception:
-        ids = ",".join(str(each.webhook.webhook_id) for each in finished)
-        logger.exception("source=webhook_delivery status=failure webhook=%s", ids)
+    except Exception as err:
+        webhook_id = finished[0].webhook.webhook_id if len(finished) == 1 else None  # Others follow one by one.
+        lines.failure("webhook_delivery", err, webhook_id=webhook_id, count=len(finished), status="not_written")
         return False
     for each in finished:
         _log(each, each.webhook.pk in held)
@@ -115,8 +121,8 @@ def _note_safely(each: Finished) -> None:
     """A health row that is locked for too long costs a count, not what came of the attempts."""
     try:
         _note(each.endpoint.pk, each)
-    except Exception:
-        logger.exception("source=webhook_endpoint status=failure endpoint=%s", each.endpoint.pk)
+    except Exception as err:
+        lines.failure("webhook_endpoint", err, endpoint_id=each.endpoint.pk, webhook_id=each.webhook.webhook_id)
 
 
 def _note(endpoint_id: int, each: Finished) -> None:
@@ -143,14 +149,13 @@ def _asked_pause(result: AttemptResult) -> timedelta | None:
 def _log(each: Finished, held: bool) -> None:
     status = each.outcome.value if held else "lease_lost"
     answer = each.result.answer
-    logger.info(
-        "source=webhook_delivery status=%s webhook=%s endpoint=%s attempt=%s http_status=%s error=%s duration_ms=%s",
+    lines.info(
+        "webhook_delivery",
         status,
-        each.webhook.webhook_id,
-        each.endpoint.pk,
-        each.number,
-        answer.status if answer else None,
-        each.result.error,
-        each.result.duration_ms,
-        extra={"source": "webhook_delivery", "duration_ms": each.result.duration_ms, "status": status},
+        webhook_id=each.webhook.webhook_id,
+        endpoint_id=each.endpoint.pk,
+        attempt=each.number,
+        http_status=answer.status if answer else None,
+        error=each.result.error,
+        duration_ms=each.result.duration_ms,
     )

@@ -90,6 +90,16 @@ DEFAULTS = {
     #     environment of a worker names does not count. The proxy resolves the endpoints' names, hence must itself keep
     #     webhooks from addresses inside.
     "CHANNEL_WEBHOOKS_PROXY_URL": None,
+    # .. setting_name: CHANNEL_WEBHOOKS_METRICS_TOKEN
+    # .. setting_default: None
+    # .. setting_description: What a monitoring system sends as "Authorization: Bearer" to be given the metrics, 16
+    #     characters or more without spaces; None lets only people with the permission to view webhooks see them.
+    "CHANNEL_WEBHOOKS_METRICS_TOKEN": None,
+    # .. setting_name: CHANNEL_WEBHOOKS_METRICS_TOKEN_FILE
+    # .. setting_default: None
+    # .. setting_description: A file that holds that token, in place of CHANNEL_WEBHOOKS_METRICS_TOKEN, such as a
+    #     mounted Kubernetes secret; it is read with each scrape, so that the token can be replaced without a restart.
+    "CHANNEL_WEBHOOKS_METRICS_TOKEN_FILE": None,
     # .. setting_name: CHANNEL_WEBHOOKS_GRADE_SOURCE
     # .. setting_default: "grades.PersistentCourseGrade"
     # .. setting_description: The model that the sweep compares with to find passes that have no row (app_label.Model;

@@ -24,3 +24,12 @@ class SaysNo(BaseCache):
 
     def clear(self):
         return None
+
+
+class QuotesItsKeys(SaysNo):
+    """As backends do that name in their errors what they were asked for, and a little more."""
+
+    def get_many(self, keys, version=None):
+        raise ValueError(f"no connection for {keys}, asked by maria@private.example")
+
+    set_many = get_many

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from common.djangoapps.student.models import CourseEnrollment
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomer, EnterpriseCustomerUser
 from social_django.models import UserSocialAuth
@@ -385,8 +385,13 @@ def test_without_a_grade_source_nothing_is_compared(settings, source):
 
 
 def test_the_command_refuses_a_senseless_interval():
-    with pytest.raises(Exception, match="1 to 3600"):
-        call_command("send_due_webhooks", interval=0)
+    with pytest.raises(CommandError, match="from 1 to 3600"):
+        call_command("send_due_webhooks", "--loop", "--interval", "0")
+
+
+def test_an_interval_goes_with_a_loop():
+    with pytest.raises(CommandError, match="--interval goes with --loop"):
+        call_command("send_due_webhooks", "--interval", "5")
 
 
 def test_the_course_of_the_row_is_the_events(webhook):
@@ -397,7 +402,7 @@ def test_the_sweep_runs_under_a_bad_configuration(flag_on, webhook, receiver, se
     """Snowflake is not configured, which a check reports as an error."""
     WebhookTransmissionQueue.objects.update(enrich_by=timezone.now())
     settings.CHANNEL_WEBHOOKS_RECONCILE_DAYS = "three"
-    Command().execute(loop=False, interval=30, force_color=False, no_color=False, skip_checks=False)
+    Command().execute(loop=False, interval=None, json=False, force_color=False, no_color=False, skip_checks=False)
     webhook.refresh_from_db()
     assert webhook.status == WebhookStatus.DELIVERED
 

@@ -267,7 +267,7 @@ def test_a_check_that_fails_itself_is_a_line_and_the_others_follow(committed_db)
     finally:
         with connection.cursor() as cursor:
             cursor.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
-    assert_red(found["sweep"], Status.PROBLEM, "this check itself failed (", "traceback")
+    assert_red(found["sweep"], Status.PROBLEM, "this check itself failed (", "its line in the log")
     assert found["overdue"].status is Status.OK
 
 

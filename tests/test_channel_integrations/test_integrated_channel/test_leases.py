@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Claims by many workers at once, on real, committed rows."""
 
+import itertools
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 from enterprise.models import EnterpriseCustomerUser
+from werkzeug import Response
 
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -22,6 +24,8 @@ from channel_integrations.integrated_channel.models import (
 )
 from channel_integrations.integrated_channel.services import delivery, endpoint_gate, enrichment
 from channel_integrations.integrated_channel.services.addressing import address_due
+from channel_integrations.integrated_channel.services.cancellation import CANCELLABLE, Cancelled, cancel
+from channel_integrations.integrated_channel.services.replay import Selection
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
 
 WORKERS = 8
@@ -194,3 +198,44 @@ def test_a_slot_given_back_is_free_whatever_the_clock_of_its_holder_said(committ
     WebhookLease.release("x", token)
     WebhookLease.objects.update(expires_at=timezone.now() + timedelta(seconds=3))  # the holder's clock is ahead
     assert WebhookLease.acquire("x", timedelta(seconds=15))
+
+
+def cancel_everything(note=None):
+    return cancel(Selection(statuses=CANCELLABLE), note)
+
+
+def test_what_is_being_sent_cannot_be_cancelled(endpoint, receiver):
+    seen = []
+
+    def cancel_meanwhile(request):
+        try:
+            seen.append(cancel_everything())
+        finally:
+            connections.close_all()
+        return Response("ok")
+
+    EnterpriseWebhookConfiguration.objects.update(max_concurrent_requests=1)
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_handler(cancel_meanwhile)
+    assert delivery.deliver_due() == 1
+    assert seen == [Cancelled(9, 1)]
+    statuses = WebhookTransmissionQueue.objects.order_by("pk").values_list("status", flat=True)
+    assert list(statuses) == ["delivered", *["cancelled"] * 9]
+
+
+def test_many_cancel_at_once_and_each_webhook_is_in_one_history(endpoint):
+    noted = []
+    results = all_at_once(lambda: cancel_everything(noted.extend))
+    assert sum(result.cancelled for result in results) == 10
+    assert sorted(noted) == sorted(WebhookTransmissionQueue.objects.values_list("pk", flat=True))
+    assert all(result.being_worked_at == 0 for result in results)
+
+
+def test_cancelled_or_delivered_and_never_both(endpoint, receiver):
+    turn = itertools.count()
+    all_at_once(lambda: delivery.deliver_due(seconds=1) if next(turn) % 2 else cancel_everything())
+    cancel_everything()
+    received = {request.headers["webhook-id"] for request, _response in receiver.log}
+    ended = dict(WebhookTransmissionQueue.objects.values_list("webhook_id", "status"))
+    assert set(ended.values()) <= {WebhookStatus.DELIVERED, WebhookStatus.CANCELLED} and len(ended) == 10
+    assert {str(pk) for pk, status in ended.items() if status == WebhookStatus.DELIVERED} == received

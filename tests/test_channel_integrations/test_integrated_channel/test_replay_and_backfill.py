@@ -263,8 +263,10 @@ def test_a_test_event_that_is_not_taken(endpoint, receiver, status, text):
 
 def test_a_test_event_without_an_answer(endpoint):
     EnterpriseWebhookConfiguration.objects.update(webhook_url="http://127.0.0.1:9/")
-    with pytest.raises(CommandError, match=r"no answer \(connection\)"):
-        run("send_test_webhook", "--endpoint", endpoint.pk)
+    out = StringIO()
+    with pytest.raises(CommandError, match="webhook_doctor --only endpoints"):
+        call_command("send_test_webhook", endpoint=endpoint.pk, stdout=out)
+    assert "http://127.0.0.1:9/: no answer (connection) after" in out.getvalue()
 
 
 def test_a_rotated_secret_signs_beside_the_former_one_for_a_day(endpoint, receiver):

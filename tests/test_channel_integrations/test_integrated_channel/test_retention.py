@@ -77,9 +77,9 @@ def test_by_default_the_setting_decides(learner, days, purged):
     age(days)
     out = StringIO()
     call_command("purge_webhooks", "--dry-run", stdout=out)
-    assert f"{purged} webhooks would be purged" in out.getvalue()
+    assert f"{purged} webhooks older than 90 days would be purged" in out.getvalue()
     call_command("purge_webhooks", stdout=out)
-    assert f"{purged} webhooks purged" in out.getvalue()
+    assert f"{purged} webhooks older than 90 days purged" in out.getvalue()
 
 
 def test_what_is_owed_is_never_purged(learner):

@@ -4,7 +4,15 @@
 from django.core.management.base import BaseCommand, CommandError
 
 from channel_integrations.integrated_channel import wake_up
-from channel_integrations.integrated_channel.management.arguments import endpoint_with, moment, whole_number
+from channel_integrations.integrated_channel.management.arguments import (
+    add_dry_run,
+    add_endpoint,
+    add_json,
+    add_per_minute,
+    endpoint_with,
+    moment,
+    said,
+)
 from channel_integrations.integrated_channel.services.backfill import backfill, count_missing
 from channel_integrations.integrated_channel.services.reconciliation import grade_model
 from channel_integrations.integrated_channel.services.replay import PER_MINUTE
@@ -21,23 +29,21 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser) -> None:
-        parser.add_argument("--endpoint", type=int, required=True, metavar="ID", help="number of the endpoint")
+        add_endpoint(parser, "the endpoint that gets them", required=True)
         parser.add_argument(
             "--since", type=moment, required=True, metavar="TIME", help="passed at this time (2026-09-01) or later"
         )
-        parser.add_argument(
-            "--per-minute",
-            type=whole_number(1, 6000),
-            default=PER_MINUTE,
-            metavar="N",
-            help=f"how many fall due in a minute (default {PER_MINUTE}); the endpoint's own limit holds as well",
-        )
-        parser.add_argument("--dry-run", action="store_true", help="say how many there are, and do nothing")
+        add_per_minute(parser, PER_MINUTE)
+        add_dry_run(parser)
+        add_json(parser)
 
     def handle(self, *args, **options) -> None:
         endpoint = endpoint_with(options["endpoint"])
         if not endpoint.active:
-            raise CommandError(f"Endpoint {endpoint.pk} is switched off: no webhooks are made for it.")
+            raise CommandError(
+                f"Endpoint {endpoint.pk} is switched off: no webhooks are made for it. Tick 'active' on its page in "
+                "the admin, and type the same again."
+            )
         if grade_model() is None:
             raise CommandError(
                 "There are no grades to read: CHANNEL_WEBHOOKS_GRADE_SOURCE must name an installed model, such as "
@@ -45,8 +51,10 @@ class Command(BaseCommand):
             )
         if options["dry_run"]:
             count = count_missing(endpoint, options["since"])
-            self.stdout.write(f"{count} webhooks would be made for endpoint {endpoint.pk}. Nothing was done.")
-            return
-        made = backfill(endpoint, options["since"], options["per_minute"])
-        wake_up.delivery()
-        self.stdout.write(f"{made} webhooks made for endpoint {endpoint.pk}, due {options['per_minute']} a minute.")
+            text = f"{count} webhooks would be made for endpoint {endpoint.pk}. Nothing was done."
+        else:
+            count = backfill(endpoint, options["since"], options["per_minute"])
+            wake_up.delivery()
+            text = f"{count} webhooks made for endpoint {endpoint.pk}, due {options['per_minute']} a minute."
+        facts = {"endpoint": endpoint.pk, "webhooks": count, "dry_run": options["dry_run"]}
+        self.stdout.write(said(options, text, facts))

@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.core.management.base import BaseCommand
 
 from channel_integrations.integrated_channel import conf
-from channel_integrations.integrated_channel.management.arguments import whole_number
+from channel_integrations.integrated_channel.management.arguments import add_dry_run, add_json, said, whole_number
 from channel_integrations.integrated_channel.services.retention import purge, purgeable
 
 
@@ -27,12 +27,17 @@ class Command(BaseCommand):
             metavar="DAYS",
             help="age in days (default: CHANNEL_WEBHOOKS_RETENTION_DAYS)",
         )
-        parser.add_argument("--dry-run", action="store_true", help="say how many there are, and do nothing")
+        add_dry_run(parser)
+        add_json(parser)
 
     def handle(self, *args, **options) -> None:
         days = options["older_than"]
         age = conf.retention() if days is None else timedelta(days=days)
         if options["dry_run"]:
-            self.stdout.write(f"{purgeable(age).count()} webhooks would be purged. Nothing was done.")
+            count = purgeable(age).count()
+            text = f"{count} webhooks older than {age.days} days would be purged. Nothing was done."
         else:
-            self.stdout.write(f"{purge(age)} webhooks purged.")
+            count = purge(age)
+            text = f"{count} webhooks older than {age.days} days purged."
+        facts = {"webhooks": count, "older_than_days": age.days, "dry_run": options["dry_run"]}
+        self.stdout.write(said(options, text, facts))

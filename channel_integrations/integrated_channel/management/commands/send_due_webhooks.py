@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The sweep as a command, for cron, a sidecar or a person."""
 
-import logging
 import time
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 from django.db import Error, close_old_connections, connections
 
+from channel_integrations.integrated_channel.log_lines import LogLines, chain_of
+from channel_integrations.integrated_channel.management.arguments import TypedWrongly, add_json, said, whole_number
 from channel_integrations.integrated_channel.services import delivery, heartbeat, sweep
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 
 #: seconds between two signs of life of a loop that waits
 TOUCH_SECONDS = 10.0
+#: seconds between two rounds of a loop
+INTERVAL = 30
 
 
 class Command(BaseCommand):
@@ -22,7 +25,8 @@ class Command(BaseCommand):
     help = (
         "Sends webhooks that are due, sends those without learning time that have waited too long for it, takes back "
         "what killed workers left, and makes the rows of passes that have none. Run it every minute from cron, or as a "
-        "sidecar with --loop. It may run beside workers and beside itself."
+        "sidecar with --loop. It may run beside workers and beside itself. What it prints are the POSTs that it made "
+        "itself; what the workers send is theirs to tell."
     )
 
     # A setting that a check complains about is read as its default; what is owed goes out all the same.
@@ -31,38 +35,43 @@ class Command(BaseCommand):
     def add_arguments(self, parser) -> None:
         parser.add_argument("--loop", action="store_true", help="go on until interrupted")
         parser.add_argument(
-            "--interval", type=int, default=30, help="seconds between two rounds of --loop (default 30)"
+            "--interval",
+            type=whole_number(1, 3600),
+            metavar="SECONDS",
+            help=f"for --loop: how long to wait between two rounds (default {INTERVAL})",
         )
+        add_json(parser)
 
     def handle(self, *args, **options) -> None:
-        if not 1 <= options["interval"] <= 3600:
-            raise CommandError("--interval takes 1 to 3600 seconds")
+        if options["interval"] and not options["loop"]:
+            raise TypedWrongly("--interval goes with --loop.")
         if not options["loop"]:
-            self._round()
+            self._round(options)
             return
         try:
             while True:
-                self._round_that_may_fail()
-                self._wait(options["interval"])
+                self._round_that_may_fail(options)
+                self._wait(options["interval"] or INTERVAL)
         except KeyboardInterrupt:
             return
 
-    def _round_that_may_fail(self) -> None:
+    def _round_that_may_fail(self, options: dict) -> None:
         """A database that is being restarted must not end the loop: it is there again in a round or two."""
         close_old_connections()
         try:
-            self._round()
+            self._round(options)
         except Error as err:
-            logger.error("source=webhook_sweep status=failure error=%s: trying again", type(err).__name__)
+            lines.error("webhook_sweep", "failure", "trying again", error=chain_of(err))
             connections.close_all()
 
-    def _round(self) -> None:
+    def _round(self, options: dict) -> None:
         heartbeat.touch_file()
         try:
             sweep.tidy()
         finally:  # What is due goes out whatever the rest of the sweep meets with.
             heartbeat.touch_file()
-            self.stdout.write(f"attempts made: {delivery.deliver_due()}")
+            attempts = delivery.deliver_due()
+            self.stdout.write(said(options, f"attempts made: {attempts}", {"attempts": attempts}))
         heartbeat.beat(heartbeat.SWEEP)
 
     def _wait(self, seconds: float) -> None:

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A test event, from the command line."""
 
+from http import HTTPStatus
+
 from django.core.management.base import BaseCommand, CommandError
 
-from channel_integrations.integrated_channel.exceptions import SecretUnreadable
-from channel_integrations.integrated_channel.management.arguments import endpoint_with
+from channel_integrations.integrated_channel.exceptions import AddressRefused, SecretUnreadable
+from channel_integrations.integrated_channel.management.arguments import add_endpoint, add_json, endpoint_with, said
 from channel_integrations.integrated_channel.services.retry import Outcome, classify
 from channel_integrations.integrated_channel.services.test_event import send_test_event
 
@@ -19,7 +21,8 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser) -> None:
-        parser.add_argument("--endpoint", type=int, required=True, metavar="ID", help="number of the endpoint")
+        add_endpoint(parser, "the endpoint", required=True)
+        add_json(parser)
 
     def handle(self, *args, **options) -> None:
         endpoint = endpoint_with(options["endpoint"])
@@ -27,10 +30,36 @@ class Command(BaseCommand):
             result = send_test_event(endpoint)
         except SecretUnreadable as err:
             raise CommandError(str(err)) from err
-        if result.answer is None:
-            raise CommandError(f"{endpoint.webhook_url}: no answer ({result.error}) after {result.duration_ms} ms")
-        self.stdout.write(f"{endpoint.webhook_url}: HTTP {result.answer.status} after {result.duration_ms} ms")
-        if result.answer.body_start:
-            self.stdout.write(result.answer.body_start)
-        if classify(result.answer.status) is not Outcome.DELIVERED:
-            raise CommandError("The endpoint did not take it: webhooks are taken by an answer of 200 to 299.")
+        answer = result.answer
+        taken = answer is not None and classify(answer.status) is Outcome.DELIVERED
+        facts = {
+            "endpoint": endpoint.pk,
+            "url": endpoint.webhook_url,
+            "taken": taken,
+            "status": answer.status if answer else None,
+            "error": result.error,
+            "duration_ms": result.duration_ms,
+            "answer": answer.body_start if answer else "",
+        }
+        came = f"HTTP {answer.status}" if answer else f"no answer ({result.error})"
+        text = f"{endpoint.webhook_url}: {came} after {result.duration_ms} ms"
+        self.stdout.write(said(options, "\n".join(filter(None, [text, facts["answer"]])), facts))
+        if not taken:
+            raise CommandError(_advice(answer.status if answer else None, result.error, endpoint.pk))
+
+
+def _advice(status: int | None, error: str, endpoint: int) -> str:
+    """What to do about an event that was not taken."""
+    if status is None:
+        if error == AddressRefused.code:
+            return (
+                "Give the endpoint a URL that is https, on a host whose addresses are public: nothing else is called."
+            )
+        return "To see where it ends, type ./manage.py lms webhook_doctor --only endpoints"
+    told = "The endpoint did not take it: webhooks are taken by an answer of 200 to 299."
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        told += (
+            " Does the partner verify with this endpoint's secret? A new one: ./manage.py lms rotate_webhook_secret "
+            f"--endpoint {endpoint}"
+        )
+    return told

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Heartbeats, for probes and monitoring."""
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 from django.db import Error
 from django.utils import timezone
 
-from channel_integrations.integrated_channel.management.arguments import whole_number
+from channel_integrations.integrated_channel.management.arguments import TypedWrongly, add_json, said, whole_number
 from channel_integrations.integrated_channel.models import WebhookHeartbeat
 from channel_integrations.integrated_channel.services.heartbeat import NAMES
 
@@ -33,36 +33,45 @@ class Command(BaseCommand):
             metavar="SECONDS",
             help=f"for --check: how long ago its last heartbeat may be (default {WITHIN_SECONDS})",
         )
+        add_json(parser)
 
     def handle(self, *args, **options) -> None:
         if options["within"] and not options["check"]:
-            raise CommandError("--within goes with --check", returncode=2)
+            raise TypedWrongly("--within goes with --check.")
         try:
             ages = self._ages()
             if options["forget"]:
                 WebhookHeartbeat.objects.filter(pk=options["forget"]).delete()
         except Error as err:
-            self.stdout.write(f"the database cannot be asked: {type(err).__name__}")
+            text = f"the database cannot be asked: {type(err).__name__}"
+            self.stdout.write(said(options, text, {"error": type(err).__name__}))
             raise SystemExit(1) from err
         if options["check"]:
-            self._check(options["check"], ages, options["within"] or WITHIN_SECONDS)
+            self._check(options, ages)
         elif options["forget"]:
-            self.stdout.write(f"{options['forget']}: forgotten")
+            self.stdout.write(said(options, f"{options['forget']}: forgotten", {"forgotten": options["forget"]}))
         else:
-            for name in NAMES:
-                self.stdout.write(f"{name}: {_said(ages.get(name))}")
+            text = "\n".join(f"{name}: {_last(ages.get(name))}" for name in NAMES)
+            self.stdout.write(said(options, text, [_facts(name, ages.get(name)) for name in NAMES]))
 
     def _ages(self) -> dict[str, tuple[float, str]]:
         now = timezone.now()
         return {beat.pk: ((now - beat.beat_at).total_seconds(), beat.worker) for beat in WebhookHeartbeat.objects.all()}
 
-    def _check(self, name: str, ages: dict[str, tuple[float, str]], within: int) -> None:
+    def _check(self, options: dict, ages: dict[str, tuple[float, str]]) -> None:
+        name, within = options["check"], options["within"] or WITHIN_SECONDS
         found = ages.get(name)
         alive = found is not None and found[0] <= within
-        self.stdout.write(f"{name}: {'alive' if alive else 'not alive'}, {_said(found)}")
+        text = f"{name}: {'alive' if alive else 'not alive'}, {_last(found)}"
+        self.stdout.write(said(options, text, {**_facts(name, found), "alive": alive}))
         if not alive:
             raise SystemExit(1)
 
 
-def _said(found: tuple[float, str] | None) -> str:
+def _last(found: tuple[float, str] | None) -> str:
     return f"last heartbeat {max(found[0], 0):.0f} s ago, by {found[1]}" if found else "no heartbeat so far"
+
+
+def _facts(name: str, found: tuple[float, str] | None) -> dict:
+    age, by = found or (None, None)
+    return {"name": name, "age_seconds": None if age is None else round(max(age, 0)), "by": by}

@@ -3,10 +3,15 @@
 
 import json
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
 from channel_integrations.integrated_channel import conf
-from channel_integrations.integrated_channel.management.arguments import endpoint_with, whole_number
+from channel_integrations.integrated_channel.management.arguments import (
+    TypedWrongly,
+    add_endpoint,
+    endpoint_with,
+    whole_number,
+)
 from channel_integrations.integrated_channel.models import LearningTime, WebhookRollout
 from channel_integrations.integrated_channel.services import rollout
 
@@ -48,9 +53,7 @@ class Command(BaseCommand):
             dest="paused",
             help="end the pause; the percentage is what it was",
         )
-        parser.add_argument(
-            "--endpoint", type=int, metavar="ID", help="the endpoint that gets a switch of its own by --learning-time"
-        )
+        add_endpoint(parser, "the endpoint that gets a switch of its own by --learning-time")
         parser.add_argument(
             "--learning-time",
             choices=LearningTime.values,
@@ -74,17 +77,17 @@ class Command(BaseCommand):
         about_endpoint = [options["endpoint"] is not None, options["learning_time"] is not None]
         note = options["note"] or ""
         if any(about_endpoint) and not all(about_endpoint):
-            raise CommandError("--endpoint ID and --learning-time {rollout,always,never} go together.")
+            raise TypedWrongly("--endpoint ID and --learning-time {rollout,always,never} go together.")
         if any(about_endpoint) and site:
-            raise CommandError(
+            raise TypedWrongly(
                 "Change an endpoint's switch and the site's rollout by two commands, one after the other."
             )
         if note and not site and not any(about_endpoint):
-            raise CommandError(
+            raise TypedWrongly(
                 "A note goes with a change: --percentage, --pause, --resume, or --endpoint with --learning-time."
             )
         if len(note) > WebhookRollout._meta.get_field("note").max_length:
-            raise CommandError("--note takes at most 200 characters.")
+            raise TypedWrongly("--note takes at most 200 characters.")
         if site:
             made = rollout.decide(**site, note=note)
         elif any(about_endpoint):

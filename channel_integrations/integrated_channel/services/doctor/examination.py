@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Every check, in the order in which a fault in one explains the next."""
 
-import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from channel_integrations.integrated_channel import conf
+from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.services.doctor import (
     backlog,
     database,
@@ -22,7 +22,7 @@ from channel_integrations.integrated_channel.services.doctor.findings import (
     skipped,
 )
 
-logger = logging.getLogger(__name__)
+lines = LogLines(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,11 @@ def _asked(check: Check) -> list[Finding]:
         for finding in check.ask():
             findings.append(finding)
     except Exception as err:  # A check that fails is a finding, and the others are still to be asked.
-        logger.exception("source=webhook_doctor status=failure check=%s", check.name)
+        lines.failure("webhook_doctor", err, check=check.name)
         findings.append(
             problem(
                 f"this check itself failed ({type(err).__name__})",
-                "If a line above is red, mend that first; else report this with the traceback from the log.",
+                "If a line above is red, mend that first; else report this with its line in the log.",
             )
         )
     return findings

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The form of an endpoint: what each field does, its bounds, default, an example; errors that say what to type."""
+
+from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
+
+from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
+from channel_integrations.integrated_channel.models.endpoint import MAX_CONCURRENT_REQUESTS, MAX_TIMEOUT_SECONDS
+
+
+def _from_to(lowest: int, highest: int) -> dict[str, object]:
+    said = format_lazy(_("Type a whole number from {lowest} to {highest}."), lowest=lowest, highest=highest)
+    return dict.fromkeys(("min_value", "max_value", "invalid", "required"), said)
+
+
+_NO_CUSTOMER = _("Choose a customer: press the magnifying glass, or paste the customer's UUID.")
+_NO_LIMIT = _("Type a whole number of 1 or more, or leave it empty.")
+
+
+class EndpointForm(forms.ModelForm):
+    """Validated by the model, which refuses what the sender would refuse."""
+
+    class Meta:
+        model = EnterpriseWebhookConfiguration
+        fields = "__all__"  # noqa: DJ007  (the admin's fieldsets name them)
+        labels = {
+            "webhook_url": _("URL"),
+            "webhook_timeout_seconds": _("Timeout (seconds)"),
+            "max_requests_per_minute": _("Requests per minute"),
+            "max_concurrent_requests": _("Requests at once"),
+            "ca_bundle": _("CA certificates"),
+        }
+        help_texts = {
+            "enterprise_customer": _(
+                "Whose learners' completions are sent here. The customer's UUID; the magnifying glass finds it by name."
+            ),
+            "region": _(
+                "Learners of this region, by the country in their sign-on record. One from the EU goes to the EU "
+                "endpoint or nowhere, one from the US to that of the US or else of Other. Default: Other."
+            ),
+            "webhook_url": _(
+                "Where each webhook is posted. https on a public address, port 443 or from 1024 on, no user name or "
+                "password in it, 500 characters at most. Example: https://hooks.partner.example.com/completions"
+            ),
+            "active": _(
+                "On by default. Switched off, what waits is parked and no webhooks are made for new completions; "
+                "switched on again, what was parked goes out."
+            ),
+            "webhook_timeout_seconds": _(
+                "How long one attempt may take, from name lookup to the end of the answer; then it counts as failed "
+                "and is tried again. 1 to 60, default 15. The partner should answer at once and work later."
+            ),
+            "max_requests_per_minute": _(
+                "How many webhooks the endpoint takes in a minute, from all workers together; the others wait, and use "
+                "up no attempt. 1 or more; empty, the default: no limit. Example: 120"
+            ),
+            "max_concurrent_requests": _(
+                "How many webhooks are sent to the endpoint at the same time, by all workers together. 1 to 32, "
+                "default 4. 1 keeps them in order as long as none fails."
+            ),
+            "retry_schedule": _(
+                "The waits between attempts, each of 1 s to 72 h, written with s, m or h, 30 at most; each varies by "
+                "± 20 %. Example: 5s 5m 30m 2h. Empty, the default: 5s 5m 30m 2h 5h 10h 14h 20h 24h, ten attempts in "
+                "75 h 35 min."
+            ),
+            "ca_bundle": _(
+                "Certificates to trust for this endpoint in place of the usual ones, in PEM form, from -----BEGIN "
+                "CERTIFICATE----- to -----END CERTIFICATE-----. Empty, the default: the usual ones."
+            ),
+            "send_from": _(
+                "Completions passed before this moment make no webhook; backfill_webhooks sends them. Default: when "
+                "the endpoint is added. Example: 2026-11-01 00:00:00"
+            ),
+            "all_completions": _(
+                "Off by default: only of course runs that the customer sponsors for the learner. On: every completion "
+                "of its linked learners, whoever pays for it. More personal data leaves; agree on it first."
+            ),
+            "learning_time": _(
+                "Whether completions carry how many seconds the learner spent learning. By default as the site's "
+                "rollout says. “Always” lets a pilot customer go first. Nothing carries it while the site's flag is "
+                "off or the rollout is paused."
+            ),
+        }
+        error_messages = {
+            NON_FIELD_ERRORS: {
+                "unique_together": _("An endpoint for this customer and region already exists: change that one.")
+            },
+            "webhook_url": dict.fromkeys(
+                ("required", "invalid"), _("Type an https URL, for example https://partner.example.com/webhooks.")
+            ),
+            "webhook_timeout_seconds": _from_to(1, MAX_TIMEOUT_SECONDS),
+            "max_concurrent_requests": _from_to(1, MAX_CONCURRENT_REQUESTS),
+            "max_requests_per_minute": dict.fromkeys(("min_value", "max_value", "invalid"), _NO_LIMIT),
+        }
+
+    def add_error(self, field, error):
+        """Whatever is wrong with a customer, the same helps; the errors of a UUID cannot be worded by ``Meta``."""
+        super().add_error(field, _NO_CUSTOMER if field == "enterprise_customer" else error)

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What of the status page needs somebody: the first thing that is read of it, at night."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from django.utils.translation import gettext, ngettext
+
+
+class Alarm(NamedTuple):
+    """One sentence, and the section of the page that it is about."""
+
+    said: str
+    section: str
+
+
+def alarms(sections: dict[str, Any]) -> Iterator[Alarm]:
+    """In the order of the sections; none where nothing is wrong."""
+    for target in sections["targets"]:
+        if target["is_met"] is False and not target["informational"]:
+            said = gettext("Target missed: %(label)s is %(value)s.")
+            yield Alarm(said % {"label": target["label"], "value": target["value"]}, "targets")
+    troubled = sections["endpoints"]["troubled"]
+    if troubled:
+        said = ngettext(
+            "%(count)s endpoint is held back or failing.", "%(count)s endpoints are held back or failing.", troubled
+        )
+        yield Alarm(said % {"count": troubled}, "endpoints")
+    for beat in sections["beats"]:
+        if beat.warning:
+            said = gettext("%(process)s: %(warning)s.")
+            yield Alarm(said % {"process": beat.label, "warning": beat.warning}, "processes")
+    if sections["rollout"]["enabled"] and sections["rollout"]["paused"]:
+        yield Alarm(gettext("The rollout is paused: no webhook carries learning time."), "rollout")
