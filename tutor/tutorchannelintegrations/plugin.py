@@ -63,11 +63,20 @@ else:
 
     @CELERY_WORKERS_CONFIG.add()
     def _add_enrichment_worker(config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """
-        Applied where that plugin is enabled, too.
-
-        With any worker added it narrows the LMS's own to the default queue: the LMS's other two need theirs.
-        """
-        for variant in (workers.ENRICHMENT.variant, "high", "high_mem"):
-            config.setdefault("lms", {}).setdefault(variant, {})
+        """Applied where that plugin is enabled, too."""
+        config.setdefault("lms", {}).setdefault(workers.ENRICHMENT.variant, {})
         return config
+
+    @hooks.Filters.LMS_WORKER_COMMAND.add(priority=hooks.priorities.LOW)
+    def _leave_no_queue_without_worker(command: list[str]) -> list[str]:
+        """
+        The LMS's worker keeps those of its queues that no other worker has.
+
+        That plugin leaves it the default queue alone as soon as any worker is added, locally, too, where it adds none.
+        Celery heeds the last ``--queues``.
+        """
+        if not is_loaded("celery"):
+            return command
+        others = CELERY_WORKERS_CONFIG.apply({})["lms"]
+        kept = [variant for variant in workers.OF_THE_LMS if variant == "default" or variant not in others]
+        return [*command, f"--queues={','.join(f'edx.lms.core.{variant}' for variant in kept)}"]

@@ -14,16 +14,20 @@ from tutorchannelintegrations import workers
 
 FLAG = "ENABLE_WEBHOOK_LEARNING_TIME_ENRICHMENT"
 #: where the enrichment worker finds the folder, or the Secret, with Snowflake's key
-SNOWFLAKE_FOLDER = "/run/secrets/channel-integrations-snowflake"
+SNOWFLAKE_FOLDER = "/run/secrets/channel-webhooks-snowflake"
 #: within what a local LMS mounts anyhow (data/lms), since a plugin cannot give it a mount of its own
-METRICS_FOLDER = "/openedx/data/channel-integrations-metrics"
+METRICS_FOLDER = "/openedx/data/channel-webhooks-metrics"
 
 _SECRET_KEYS = (
     "private_key",
     "private_key_passphrase",
     "private_key_file_pwd",
     "password",
+    "passcode",
+    "proxy_password",
     "token",
+    "session_token",
+    "master_token",
     "oauth_client_secret",
 )
 _SIGN_IN_WITHOUT_KEY = ("authenticator", "workload_identity_provider", "token_file_path")
@@ -39,7 +43,7 @@ def snowflake_config(given: dict[str, Any]) -> dict[str, Any]:
             raise TutorError(
                 f"CHANNEL_INTEGRATIONS_SNOWFLAKE must not have {key!r}: Tutor would put it into a ConfigMap. The "
                 f"private key belongs into a file that is mounted as {SNOWFLAKE_FOLDER}/private_key, its passphrase "
-                f"into {SNOWFLAKE_FOLDER}/private_key_passphrase."
+                "into private_key_passphrase beside it. Other ways: token_file_path, or a workload identity."
             )
     if not given or any(given.get(key) for key in (*_SIGN_IN_WITHOUT_KEY, *_KEY_FILES)):
         return dict(given)

@@ -48,6 +48,8 @@ class Worker:
         ]
 
 
+#: the LMS's own queues
+OF_THE_LMS = ("default", "high", "high_mem")
 ENRICHMENT = Worker("webhook_enrichment")
 DELIVERY = Worker("webhook_delivery")
 SWEEP = "lms-webhook-sweep"
