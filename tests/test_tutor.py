@@ -6,10 +6,12 @@ Tutor renders without Docker and without a cluster, and ``kubectl kustomize`` bu
 either. What the containers would run is run here, on the stand-in LMS.
 """
 
+import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -162,6 +164,26 @@ def test_tutor_finds_and_enables_the_installed_plugin(tmp_path, tutor, first_con
     assert "Plugin channel-integrations enabled" in done.stdout
     assert re.search(r"channel-integrations\s.*enabled\s.*22\.0\.0", tutor(tmp_path, NEWER, "plugins", "list").stdout)
     assert "lms-webhook-sweep" in (tmp_path / "env/local/docker-compose.yml").read_text()
+
+
+def test_the_page_has_every_variable_and_its_default(plugin):
+    code = "import json; from tutor import hooks; import tutorchannelintegrations.plugin; "
+    code += "print(json.dumps(dict(hooks.Filters.CONFIG_DEFAULTS.iterate())))"
+    done = subprocess.run(
+        [TUTOR / "bin" / "python", "-c", code],
+        capture_output=True,
+        check=True,
+        env={"PYTHONPATH": str(plugin)},
+        cwd="/",
+    )
+    defaults = {
+        name: json.dumps(value) if not isinstance(value, str) else value or "empty"
+        for name, value in json.loads(done.stdout).items()
+        if name.startswith("CHANNEL_INTEGRATIONS_") and name != "CHANNEL_INTEGRATIONS_VERSION"
+    }
+    page = (ROOT / "docs/how-tos/install_with_tutor.md").read_text()
+    assert dict(re.findall(r"^\| `(CHANNEL_INTEGRATIONS_\w+)` \| `?(.*?)`? \|", page, re.M)) == defaults
+    assert set(re.findall(r"CHANNEL_INTEGRATIONS_[A-Z_]+", page)) == set(defaults)
 
 
 # ---- the image
@@ -558,9 +580,7 @@ def test_the_sweep_starts_and_ends_as_it_is_told_to(render, tmp_path, committed_
     command = [sys.executable, "manage.py", "send_due_webhooks", *container["args"][3:]]
     loop = Daemon(command, tmp_path / "log", env={**os.environ, **environment}, cwd=ROOT).start()
     until_alive(container, file, loop)
-    # As Kubernetes does it, and Compose: with the one signal that ends Python as a container's first process.
-    assert service["stop_signal"] == "SIGINT"
-    [*shell, line] = container["lifecycle"]["preStop"]["exec"]["command"]
-    assert line == "kill -INT 1"
-    subprocess.run([*shell, line.replace("INT 1", f"INT {loop.process.pid}")], check=True)
+    # As Kubernetes and Compose do it, neither of which is told of another signal.
+    assert not {"stop_signal", "lifecycle"} & {*service, *container}
+    loop.process.send_signal(signal.SIGTERM)
     assert loop.process.wait(20) == 0, loop.log.read_text()
