@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -523,11 +524,19 @@ def probe_of(container: dict[str, Any], file: Path) -> subprocess.CompletedProce
     return subprocess.run(command, check=False, capture_output=True)
 
 
-def until_alive(container: dict[str, Any], file: Path, daemon: Daemon) -> None:
+def until(condition: Callable[[], bool], daemon: Daemon) -> None:
     deadline = time.monotonic() + 40
-    while probe_of(container, file).returncode:
+    while not condition():
         assert time.monotonic() < deadline and daemon.process.poll() is None, daemon.log.read_text()
         time.sleep(0.2)
+
+
+def until_alive(container: dict[str, Any], file: Path, daemon: Daemon, word: str) -> None:
+    """The probe finds that the process has started, and, once its log has the word for that, that it goes on."""
+    until(lambda: probe_of(container, file).returncode == 0, daemon)
+    until(lambda: word in daemon.log.read_text(), daemon)
+    os.utime(file, (time.time() - 121,) * 2)
+    until(lambda: probe_of(container, file).returncode == 0, daemon)
 
 
 def test_every_probe_and_health_check_is_the_same(render):
@@ -558,7 +567,7 @@ def test_the_worker_starts_and_its_probe_tells_whether_it_lives(render, tmp_path
     }
     command = [sys.executable, "-m", "celery", "--app=tests.lms_host.celery", *arguments]
     worker = Daemon(command, tmp_path / "log", env={**os.environ, **environment}, cwd=ROOT).start()
-    until_alive(container, file, worker)
+    until_alive(container, file, worker, " ready.")
     worker.kill()
     os.utime(file, (time.time() - 121,) * 2)
     assert probe_of(container, file).returncode != 0
@@ -575,11 +584,12 @@ def test_the_sweep_starts_and_ends_as_it_is_told_to(render, tmp_path, committed_
     environment = {
         "LMS_DB_NAME": str(connection.settings_dict["NAME"]),
         "CHANNEL_WEBHOOKS_HEARTBEAT_FILE": str(file),
+        "PYTHONUNBUFFERED": "1",
     }
     # The stand-in's manage.py knows one variant alone.
     command = [sys.executable, "manage.py", "send_due_webhooks", *container["args"][3:]]
     loop = Daemon(command, tmp_path / "log", env={**os.environ, **environment}, cwd=ROOT).start()
-    until_alive(container, file, loop)
+    until_alive(container, file, loop, "attempts made")
     # As Kubernetes and Compose do it, neither of which is told of another signal.
     assert not {"stop_signal", "lifecycle"} & {*service, *container}
     loop.process.send_signal(signal.SIGTERM)
