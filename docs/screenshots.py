@@ -19,6 +19,8 @@ from typing import Any
 
 STATIC = Path(__file__).parent / "_static"
 WIDTH = 1360
+#: pages that answer a form, which is filled in already
+ASKED = ("explanation",)
 #: the ids of what was posted to Acme
 _acme_got: list[str] = []
 #: webhooks delivered in each of the hours before this one, the latest first
@@ -50,6 +52,9 @@ def take(browser: Any, url: str, shown: dict[str, str]) -> None:
     page.evaluate("localStorage.setItem('django.admin.navSidebarIsOpen', 'false')")
     for name, path in shown.items():
         page.goto(url + path)
+        if name in ASKED:
+            page.evaluate("document.querySelector('#content input[type=text]').focus()")
+            page.press_and_load("Enter")
         page.screenshot(STATIC / f"{name}.png")
         print(f"docs/_static/{name}.png: {path}")
         for complaint in page.complaints():
@@ -157,7 +162,9 @@ class Scene:
         for name in heartbeat.NAMES:
             heartbeat.beat(name)
         maria = WebhookTransmissionQueue.objects.order_by("-attempts_made", "-pk").first()
+        waiting = WebhookTransmissionQueue.objects.filter(status="pending").latest("pk")
         return {
+            "explanation": reverse("admin:channel_webhooks_webhooksuppression_explain") + f"?webhook={waiting.pk}",
             "status": reverse("admin:channel_webhooks_webhookheartbeat_changelist"),
             "webhook": reverse("admin:channel_webhooks_webhooktransmissionqueue_change", args=[maria.pk]),
             "endpoint": reverse(
@@ -167,7 +174,9 @@ class Scene:
 
     def _pass(self, endpoint: str, count: int, names: Sequence[str] = (), missing: int = 0, **more: Any) -> None:
         """So many learners pass; Snowflake knows the learning time of all but some."""
-        from tests.factories import COURSE, grade_event, make_learner
+        from django.utils import timezone
+
+        from tests.factories import COURSE, grade_event, make_learner, write_grade
 
         customer = self.endpoints[endpoint].enterprise_customer
         for number in range(count):
@@ -175,7 +184,9 @@ class Scene:
             learner = make_learner(customer, **fields, **more)
             if number >= missing:
                 self.snowflake.add(learner.id, COURSE, customer.uuid, 1800 + 60 * number)
-            grade_event(learner)
+            passed_at = timezone.now()
+            write_grade(learner, passed_at=passed_at)
+            grade_event(learner, passed_at=passed_at)
 
     def _unlink_the_last(self) -> None:
         """The learner who passed last is no longer the customer's: the webhook is cancelled."""

@@ -13,7 +13,7 @@ from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.exceptions import MalformedEvent
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.passes import CoursePass
-from channel_integrations.integrated_channel.services.outbox import own_savepoint, record_pass
+from channel_integrations.integrated_channel.services.outbox import record_pass
 from channel_integrations.integrated_channel.services.retention import scrub_learner
 from channel_integrations.integrated_channel.tracing import tell
 
@@ -31,8 +31,7 @@ def handle_grade_change_for_webhooks(sender, signal, **kwargs) -> None:
     try:
         wake_up.pay_owed()
         course_pass = _pass_of(kwargs)
-        with own_savepoint():
-            rows = record_pass(course_pass) if course_pass else []
+        rows = record_pass(course_pass) if course_pass else []
         if not rows:
             return
         transaction.on_commit(lambda: wake_up.for_new_rows(rows))

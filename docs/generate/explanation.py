@@ -33,9 +33,10 @@ sentences in `conclusion`, `fact` and `change` are for people, and may be worded
 FIELDS = (
     ("`conclusion`", "the answer, in a sentence or two"),
     ("`outcome`", "one of the three below"),
+    ("`decided_by`", "the name of the step that is the answer; null where nothing stands against the webhook"),
     ("`customer`, `course`", "UUID and key of the course run that were asked about"),
     ("`webhook_id`", "the webhook's id, as the partner sees it; null where there is none"),
-    ("`next_move_at`", "when it moves by itself at the soonest; null where it does not"),
+    ("`next_move_at`", "when it moves next, as far as that is known; null where somebody has to act"),
     (
         "`noted`",
         "why a grade event made no webhook of this pass, as it was noted then (`reason`, `passed_at`, `noted_at`); "
@@ -64,8 +65,8 @@ def page() -> str:
         f"{INTRODUCTION}{table(('field', 'what it says'), FIELDS)}\n"
         f"## `outcome`\n\n{_meanings('outcome', OUTCOMES)}\n"
         f"## `answer`\n\n{_meanings('answer', ANSWERS)}\n"
-        f"## `steps`\n\nThe first `no` of a step that stops the webhook is the answer.\n\n"
-        f"{table(('name', 'question', 'stops the webhook'), steps)}\n{FOR_PARTNER}"
+        f"## `steps`\n\nWithout a webhook, the first `no` of a step that stops it is the answer.\n\n"
+        f"{table(('name', 'question', 'stops it'), steps)}\n{FOR_PARTNER}"
     )
 
 
@@ -83,6 +84,7 @@ def schema() -> str:
         {
             "conclusion": {**text, "minLength": 1},
             "outcome": {"enum": list(OUTCOMES)},
+            "decided_by": {"enum": [*STEPS, None]},
             "customer": {**text, "format": "uuid"},
             "course": text,
             "webhook_id": {"type": ["string", "null"], "format": "uuid"},

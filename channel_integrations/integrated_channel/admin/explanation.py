@@ -19,6 +19,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.templatetags.static import static
 from django.urls import path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -87,7 +88,8 @@ class SuppressionAdmin(admin.ModelAdmin):
     list_display_links = None
     list_filter = (ReasonFilter,)
     list_per_page = 50
-    ordering = ("-noted_at", "-pk")
+    #: as the index has them: nothing is sorted, however many there are
+    ordering = ("-noted_at", "-reason", "-pk")
     sortable_by = ()
     show_full_result_count = False
     search_fields = ("=user_id", "=course_id", "=enterprise_customer_uuid")
@@ -176,6 +178,7 @@ class SuppressionAdmin(admin.ModelAdmin):
             "title": _("Why did a completion arrive, or not?"),
             "form": form,
             "may_list": self.has_view_permission(request),
+            "styles": _styles(),
             **shown,
         }
         return TemplateResponse(request, "admin/channel_webhooks/webhooksuppression/explain.html", context)
@@ -195,7 +198,7 @@ class SuppressionAdmin(admin.ModelAdmin):
                     "question": found.question,
                     "word": SHOWN[found.answer][0],
                     "picture": SHOWN[found.answer][1],
-                    "is_first_no": found is story.first_no,
+                    "decides": found.name == told["decided_by"],
                     "stops_nothing": found.answer == Answer.NO and found.name in ABOUT_LEARNING_TIME,
                 }
                 for step, found in zip(told["steps"], story.steps, strict=True)
@@ -223,6 +226,14 @@ class SuppressionAdmin(admin.ModelAdmin):
 
     def _url(self, model: Any, page: str, *arguments: Any) -> str:
         return reverse(admin_urlname(model._meta, page), args=arguments, current_app=self.admin_site.name)
+
+
+def _styles() -> str:
+    """The address of the page's style sheet; empty where it has not been collected yet: the page reads without."""
+    try:
+        return static("channel_webhooks/explanation.css")
+    except ValueError:  # Django's hashing storage knows no name for it.
+        return ""
 
 
 def _initial(request: HttpRequest) -> dict[str, Any]:

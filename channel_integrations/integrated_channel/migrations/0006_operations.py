@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AlterModelOptions(
             name='webhooktransmissionqueue',
-            options={'permissions': [('operate_webhooks', 'Can resend and cancel webhooks, test endpoints and switch them on again'), ('view_webhook_personal_data', 'Can see who a webhook is about and what it says')], 'verbose_name': 'webhook'},
+            options={'permissions': [('operate_webhooks', 'Can replay and cancel webhooks, test endpoints and switch them on again'), ('view_webhook_personal_data', 'Can see who a webhook is about and what it says')], 'verbose_name': 'webhook'},
         ),
         migrations.AddField(
             model_name='webhooktransmissionqueue',

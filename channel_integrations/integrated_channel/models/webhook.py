@@ -256,7 +256,7 @@ class WebhookTransmissionQueue(models.Model):
         ]
         # To look at webhooks is Django's own permission to view them, to configure is the one to change endpoints.
         permissions = [
-            ("operate_webhooks", _("Can resend and cancel webhooks, test endpoints and switch them on again")),
+            ("operate_webhooks", _("Can replay and cancel webhooks, test endpoints and switch them on again")),
             ("view_webhook_personal_data", _("Can see who a webhook is about and what it says")),
         ]
 

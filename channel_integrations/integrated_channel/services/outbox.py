@@ -37,7 +37,7 @@ def is_older_than_allowed(passed_at: datetime) -> bool:
     return passed_at < timezone.now() - conf.max_pass_age()
 
 
-def own_savepoint() -> AbstractContextManager:
+def _own_savepoint() -> AbstractContextManager:
     """
     What keeps the caller's transaction from a SELECT of ours that fails.
 
@@ -55,13 +55,18 @@ def record_pass(course_pass: CoursePass) -> list[WebhookTransmissionQueue]:
 
     A pass of this moment is most likely new: five queries (two SELECTs, SAVEPOINT, INSERT, RELEASE). An older one is
     most likely a regrade: one cheap query where no customer is concerned, two where every row is there, and four more
-    where one is missing. With the flag on, once in five seconds one more: what holds of the rollout. Why a linked
-    customer gets none is noted after the commit.
+    where one is missing. With the flag on, once in five seconds one more: what holds of the rollout; on PostgreSQL two
+    more for a savepoint. Why a linked customer gets none is noted after the commit.
 
     :returns: the rows made, as ``record_passes``
     """
     if is_too_old(course_pass):
         return []
+    with _own_savepoint():
+        return _record(course_pass)
+
+
+def _record(course_pass: CoursePass) -> list[WebhookTransmissionQueue]:
     is_new = timezone.now() - course_pass.passed_at < NEW_FOR
     have_row: set[UUID] = set()
     if not is_new:

@@ -67,8 +67,8 @@ def forget_suppressions(older_than: timedelta, deadline: float = math.inf) -> in
 
     :param deadline: of ``time.monotonic()``
     """
-    old = WebhookSuppression.objects.filter(noted_at__lt=timezone.now() - older_than).order_by("noted_at", "pk")
-    return _forget(old, deadline)
+    old = WebhookSuppression.objects.filter(noted_at__lt=timezone.now() - older_than)
+    return _forget(old.order_by("noted_at", "reason", "pk"), deadline)
 
 
 def _forget(suppressions: "QuerySet[WebhookSuppression]", deadline: float = math.inf) -> int:

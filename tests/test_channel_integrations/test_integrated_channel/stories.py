@@ -231,7 +231,7 @@ def looked_up_in_vain(story):
     story.update(WebhookTransmissionQueue, learning_time_status="left_alone")
 
 
-def waits_for_lookup(story):
+def waits_though_the_flag_is_off(story):
     story.passes()
     soon = timezone.now() + timedelta(minutes=1)
     story.update(
@@ -270,17 +270,17 @@ WITH_WEBHOOK = {
     delivered_and_withdrawn: "Delivered at ",
     delivered_and_scrubbed: "Delivered at ",
     delivered_late: "Delivered at ",
-    to_be_addressed: "On its way: its body is built and its endpoint chosen at ",
-    to_be_retried: "On its way: next attempt at ",
+    to_be_addressed: "On its way. It is due: the next delivery worker takes it.",
+    to_be_retried: "On its way. The last attempt failed (HTTP 503); the next is due at ",
     failed: "Not sent: failed, HTTP 400.",
     parked: "Not sent: parked, endpoint switched off.",
     refused_for_good: "Not sent: parked, HTTP 410.",
     nowhere_to_go: "Not sent: no_endpoint, no endpoint for EU.",
     cancelled: "Not sent: cancelled, no data-sharing consent.",
     to_be_cancelled: "Not sent: it will be cancelled: the learner is no longer linked to the customer.",
-    left_behind: "On its way: due since ",
-    looked_up_in_vain: "On its way: ",
-    waits_for_lookup: "On its way: its learning time is looked up at ",
+    left_behind: "On its way. It is due: the next delivery worker takes it. Due since ",
+    looked_up_in_vain: "On its way. ",
+    waits_though_the_flag_is_off: "On its way. Learning time is switched off (flag_off): the next sweep sends it",
 }
 OF_THE_PAST = (consent_came_late, linked_before_is_noted)
 ALL = (*WITHOUT_WEBHOOK, *WITH_WEBHOOK, *OF_THE_PAST)

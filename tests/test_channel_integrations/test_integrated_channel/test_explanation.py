@@ -80,6 +80,7 @@ def test_each_condition_as_the_first_no(happen, what):
     first = told.first_no
     assert first.name == name and said in first.fact
     assert tell(told)["conclusion"] == f"Not sent: {first.fact}."
+    assert tell(told)["decided_by"] == name
     assert [step.name for step in told.steps] == list(STEPS)
     later = told.steps[told.steps.index(first) + 1 :]
     assert {step.answer for step in later} <= {Answer.NOT_REACHED}
@@ -179,6 +180,8 @@ def test_what_became_of_it(happen, what):
     assert told["webhook_id"] == str(WebhookTransmissionQueue.objects.get().webhook_id)
     outcome = {"D": "delivered", "O": "on_its_way", "N": "not_sent"}[told["conclusion"][0]]
     assert told["outcome"] == outcome
+    decided_by = {stories.to_be_cancelled: "link", stories.left_behind: "next"}
+    assert told["decided_by"] == decided_by.get(what, "row" if outcome == "not_sent" else None)
     for step in told["steps"]:
         check_change(step["change"])
         assert step["answer"] != "no" or step["change"], step
@@ -235,14 +238,18 @@ def in_an_hour():
         (
             {"breaker_open_until": in_an_hour, "failures_in_a_row": 5, "last_failure": "HTTP 503"},
             {},
-            "breaker open until",
+            "its breaker is open until",
         ),
         (
             {"paused_until": in_an_hour, "last_failure": "HTTP 429"},
             {},
-            "as the endpoint has asked (the last: HTTP 429)",
+            "has asked to be left alone until",
         ),
-        ({"next_request_at": in_an_hour}, {"max_requests_per_minute": 6}, "rate limit of 6 a minute, used up until"),
+        (
+            {"next_request_at": in_an_hour},
+            {"max_requests_per_minute": 6},
+            "limit of requests per minute lets",
+        ),
     ],
 )
 def test_an_endpoint_that_is_closed_for_a_while(story, happen, health, endpoint, said):
@@ -251,19 +258,23 @@ def test_an_endpoint_that_is_closed_for_a_while(story, happen, health, endpoint,
     values = {name: moment if value is in_an_hour else value for name, value in health.items()}
     story.update(WebhookEndpointHealth, **values)
     story.update(EnterpriseWebhookConfiguration, **endpoint)
-    told = story.explain()
+    told, last = story.explain(), health.get("last_failure", "HTTP 503")
     waits = step_of(told, "next")
-    assert waits.answer == Answer.YES and said in waits.fact and "by itself" in waits.fact
+    assert waits.answer == Answer.YES and said in waits.fact
     assert told.next_move_at == WebhookEndpointHealth.objects.get().__dict__[next(iter(health))]
-    assert tell(told)["conclusion"] == f"On its way: {waits.fact}."
+    assert tell(told)["conclusion"] == f"On its way. {waits.fact}"
+    assert (
+        waits.operator_fact
+        == f"(the endpoint: {health.get('failures_in_a_row', 1)} failures in a row, the last {last})"
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "health", "said"),
     [
-        ({}, {"failures_in_a_row": 0}, "4 of 4 webhooks are being sent to the endpoint"),
-        ({}, {"catching_up": True, "failures_in_a_row": 0}, "one at a time while it catches up"),
-        ({}, {"failures_in_a_row": 1}, "one at a time until one is taken, since it has failed"),
+        ({}, {"failures_in_a_row": 0}, "as many webhooks as the endpoint takes at once are being sent"),
+        ({}, {"catching_up": True, "failures_in_a_row": 0}, "gets one webhook at a time"),
+        ({}, {"failures_in_a_row": 1}, "gets one webhook at a time"),
     ],
 )
 def test_an_endpoint_that_is_busy(story, happen, changes, health, said):
@@ -288,25 +299,27 @@ def test_an_endpoint_that_is_busy(story, happen, changes, health, said):
 def test_a_worker_that_has_it_right_now(story, happen):
     happen(stories.to_be_retried)
     story.update(WebhookTransmissionQueue, lease_token=story.customer.uuid, due_at=in_an_hour())
-    assert "being sent at this moment; if its worker dies, again from " in step_of(story.explain(), "next").fact
+    assert "A worker is sending it. If that worker has died" in step_of(story.explain(), "next").fact
 
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [("awaiting_enrichment", "not looked up"), ("recorded", "not addressed"), ("pending", "not sent")],
+    [("awaiting_enrichment", "a worker to look up"), ("recorded", "delivery worker"), ("pending", "delivery worker")],
 )
-def test_what_nobody_has_taken_up_needs_somebody(story, happen, status, said):
+def test_what_nobody_has_taken_up_needs_somebody(story, happen, settings, status, said):
     happen(stories.to_be_retried)
+    settings.FEATURES = {**settings.FEATURES, FLAG: True}
     story.update(WebhookTransmissionQueue, status=status, due_at=timezone.now() - timedelta(minutes=5))
     story.update(WebhookEndpointHealth, failures_in_a_row=0)
     waits = step_of(story.explain(), "next")
-    assert waits.answer == Answer.NO and said in waits.fact and "webhook_doctor" in waits.change
+    assert waits.answer == Answer.NO and said in waits.fact and "Due since " in waits.fact
+    assert "webhook_doctor" in waits.change
 
 
 def test_an_endpoint_that_is_gone(story, happen):
     happen(stories.to_be_retried)
     EnterpriseWebhookConfiguration.objects.all()._raw_delete("default")
-    assert "its endpoint is gone" in step_of(story.explain(), "next").fact
+    assert "Its endpoint is gone" in step_of(story.explain(), "next").fact
 
 
 # Learning time
@@ -378,7 +391,13 @@ def test_every_story_is_as_the_schema_says_and_none_tells_a_partner_who_it_is_ab
 def test_the_schema_is_one_and_refuses_what_is_not_in_it(story):
     Draft202012Validator.check_schema(SCHEMA)
     told = tell(story.explain())
-    for change in ({"more": 1}, {"outcome": "lost"}, {"steps": told["steps"][1:]}, {"webhook_id": 7}):
+    for change in (
+        {"more": 1},
+        {"outcome": "lost"},
+        {"decided_by": "fate"},
+        {"steps": told["steps"][1:]},
+        {"webhook_id": 7},
+    ):
         assert not Draft202012Validator(SCHEMA).is_valid({**told, **change})
     without_change = [{key: value for key, value in step.items() if key != "change"} for step in told["steps"]]
     assert not Draft202012Validator(SCHEMA).is_valid({**told, "steps": without_change})

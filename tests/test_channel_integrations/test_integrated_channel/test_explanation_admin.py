@@ -78,7 +78,7 @@ def test_the_answer_comes_first_then_every_step(operator, story):
     assert places == sorted(places)
     assert "Is the learner linked to it? no the learner is no longer linked to the customer What changes it:" in text
     assert "What changes it: Django admin: Enterprise → Enterprise Customer Learners" in text
-    assert page.content.decode().count('class="first-no"') == 1
+    assert page.content.decode().count('class="decides"') == 1
     assert 'icon-no.svg" alt=""' in page.content.decode()
     assert page.headers["Cache-Control"].startswith("max-age=0") and "no-store" in page.headers["Cache-Control"]
 

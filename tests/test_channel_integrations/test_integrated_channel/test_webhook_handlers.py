@@ -22,6 +22,10 @@ pytestmark = pytest.mark.django_db
 URL = "https://partner.example.com/hook"
 
 
+#: around what is asked, on PostgreSQL: SAVEPOINT and RELEASE
+SAVEPOINT = 2 if connection.vendor == "postgresql" else 0
+
+
 def rows():
     return list(WebhookTransmissionQueue.objects.order_by("pk"))
 
@@ -100,16 +104,16 @@ def test_five_queries_for_a_new_pass_and_two_for_a_repeated_one(django_assert_nu
     _, learner = sponsored_learner()
     passed_at = timezone.now() - age
     with transaction.atomic():
-        with django_assert_num_queries(first):
+        with django_assert_num_queries(first + SAVEPOINT):
             grade_event(learner, passed_at=passed_at)
-        with django_assert_num_queries(2):
+        with django_assert_num_queries(2 + SAVEPOINT):
             grade_event(learner, passed_at=passed_at)
 
 
 def test_one_query_for_a_learner_whom_nobody_sponsors(django_assert_num_queries):
     sponsored_learner()
     learner = make_learner()
-    with transaction.atomic(), django_assert_num_queries(1):
+    with transaction.atomic(), django_assert_num_queries(1 + SAVEPOINT):
         grade_event(learner, passed_at=timezone.now() - timedelta(hours=1))
 
 
@@ -121,7 +125,7 @@ def test_a_second_link_that_sponsors_nothing_does_not_make_regrades_write(django
     make_learner(other, user=learner, sponsored=False)
     passed_at = timezone.now() - timedelta(hours=1)
     grade_event(learner, passed_at=passed_at)
-    with transaction.atomic(), django_assert_num_queries(3):
+    with transaction.atomic(), django_assert_num_queries(3 + SAVEPOINT):
         grade_event(learner, passed_at=passed_at)
     assert len(rows()) == 1
 
@@ -140,7 +144,7 @@ def test_two_sponsors_are_one_insert(django_assert_num_queries):
     _, learner = sponsored_learner()
     second = make_customer("Second")
     sponsored_learner(customer=second, user=learner)
-    with transaction.atomic(), django_assert_num_queries(5):
+    with transaction.atomic(), django_assert_num_queries(5 + SAVEPOINT):
         grade_event(learner)
     assert len(rows()) == 2
 

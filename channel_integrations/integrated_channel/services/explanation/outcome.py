@@ -2,7 +2,7 @@
 """What became of the webhook, and the answer that all of it comes to."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -43,27 +43,35 @@ def what_became_of(story: Explanation) -> Iterator[Step]:
     movement = next_movement(webhook, story.endpoint if webhook.endpoint_id else None)
     if movement:
         story.next_move_at = movement.at
-        yield Step("next", Answer.of(movement.at is not None), movement.fact, movement.change)
-    elif webhook.status != WebhookStatus.DELIVERED:
-        yield Step("next", Answer.NO, _("somebody has to do something for it"), _what_moves(story, webhook))
+        by_itself, change = movement.at is not None, movement.change or _what_moves(story, webhook)
+        yield Step("next", Answer.of(by_itself), movement.fact, change, movement.operator_fact)
 
 
-def conclude(story: Explanation) -> tuple[str, str]:
-    """One of the three outcomes, and the answer in a sentence or two."""
+class Conclusion(NamedTuple):
+    """One of the three outcomes, the answer in a sentence or two, and the name of the step that decides it, if any."""
+
+    outcome: str
+    sentence: str
+    decided_by: str | None = None
+
+
+def conclude(story: Explanation) -> Conclusion:
+    """What all of it comes to."""
     webhook = story.webhook
     if webhook is None:
-        return NOT_SENT, _without_webhook(story)
+        return Conclusion(NOT_SENT, _without_webhook(story), story.first_no.name if story.first_no else None)
     if webhook.status == WebhookStatus.DELIVERED:
         when = webhook.delivered_at or webhook.modified
-        return DELIVERED, _("Delivered at %(when)s.") % {"when": at(when)}
+        return Conclusion(DELIVERED, _("Delivered at %(when)s.") % {"when": at(when)})
     if webhook.status not in UNFINISHED:
         said = f"{webhook.status}, {webhook.reason}" if webhook.reason else webhook.status
-        return NOT_SENT, _("Not sent: %(what)s.") % {"what": said}
+        return Conclusion(NOT_SENT, _("Not sent: %(what)s.") % {"what": said}, "row")
     lost = next((step for step in story.steps if step.answer == Answer.NO and step.name in CHECKED_AGAIN), None)
     if lost and _is_checked_again(webhook):
-        return NOT_SENT, _("Not sent: it will be cancelled: %(why)s.") % {"why": lost.fact}
-    waits = next((step for step in story.steps if step.name == "next"), None)
-    return ON_ITS_WAY, _("On its way: %(what)s.") % {"what": waits.fact if waits else webhook.status}
+        return Conclusion(NOT_SENT, _("Not sent: it will be cancelled: %(why)s.") % {"why": lost.fact}, lost.name)
+    waits = next(step for step in story.steps if step.name == "next")
+    said = _("On its way. %(what)s") % {"what": waits.fact}
+    return Conclusion(ON_ITS_WAY, said, "next" if waits.answer == Answer.NO else None)
 
 
 def _without_webhook(story: Explanation) -> str:

@@ -95,7 +95,7 @@ class Explanation:
 
     @property
     def first_no(self) -> Step | None:
-        """The first condition that stands against the webhook."""
+        """The first condition that stands against a webhook that is not there."""
         against = (step for step in self.steps if step.answer == Answer.NO and step.name not in NOT_DECISIVE)
         return next(against, None)
 

@@ -30,10 +30,11 @@ PASSED_BEFORE_LINK = "passed before the learner was linked"
 def tell(story: Explanation, *, for_partner: bool = False) -> dict[str, Any]:
     """A stable structure, described by a JSON Schema in ``docs/references``."""
     told = _for_partner(story) if for_partner else story
-    outcome, conclusion = conclude(told)
+    conclusion = conclude(told)
     found: dict[str, Any] = {
-        "conclusion": conclusion,
-        "outcome": outcome,
+        "conclusion": conclusion.sentence,
+        "outcome": conclusion.outcome,
+        "decided_by": conclusion.decided_by,
         "customer": str(told.customer.uuid),
         "course": told.course_id,
         "webhook_id": str(told.webhook.webhook_id) if told.webhook else None,
