@@ -218,6 +218,13 @@ def test_another_source_of_the_package_can_be_named(render):
     assert f"--no-deps '{address}'" in render(CHANNEL_INTEGRATIONS_PACKAGE=address).text("build/openedx/Dockerfile")
 
 
+def test_a_wheel_can_lie_in_the_folder_that_the_image_is_built_from(render):
+    name = f"channel_integrations-{__version__}-py3-none-any.whl"
+    dockerfile = render(CHANNEL_INTEGRATIONS_PACKAGE=name).text("build/openedx/Dockerfile")
+    mount = f"RUN --mount=type=bind,source={name},target=/wheels/{name} pip uninstall -y {OTHER_DISTRIBUTION} \\\n"
+    assert dockerfile.count(f"{mount}    && pip install --force-reinstall --no-deps '/wheels/{name}' \\\n") == 2
+
+
 # ---- the settings
 
 

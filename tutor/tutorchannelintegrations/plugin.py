@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 hooks.Filters.CONFIG_DEFAULTS.add_items(
     [
         ("CHANNEL_INTEGRATIONS_VERSION", __version__),
-        # Whatever pip takes: a requirement, git+https://..., the address of a wheel.
+        # Whatever pip takes as a requirement, or the name of a wheel in the folder that the image is built from.
         ("CHANNEL_INTEGRATIONS_PACKAGE", "channel-integrations==0.1.0"),
         # The feature flag.
         ("CHANNEL_INTEGRATIONS_LEARNING_TIME", False),
