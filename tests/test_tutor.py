@@ -27,6 +27,7 @@ from celery.bin.celery import celery
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.db import connection
+from snowflake.connector.connection import DEFAULT_CONFIGURATION
 
 from channel_integrations import OTHER_DISTRIBUTION, __version__
 from channel_integrations.integrated_channel import checks, conf
@@ -55,6 +56,21 @@ EVERYTHING = {
     "CHANNEL_INTEGRATIONS_RUN_DELIVERY_WORKER": True,
     "CHANNEL_INTEGRATIONS_DELIVERY_REPLICAS": 4,
     "CHANNEL_INTEGRATIONS_KEDA": True,
+}
+WHEEL = f"channel_integrations-{__version__}-py3-none-any.whl"
+WORKLOAD_IDENTITY = {"authenticator": "WORKLOAD_IDENTITY", "workload_identity_provider": "AWS"}
+#: other choices, gathered in two sites, since each rendering takes its time
+PLAIN = {
+    "CHANNEL_INTEGRATIONS_PACKAGE": "git+https://git.example.com/channel-integrations@v0.1.0",
+    "CHANNEL_INTEGRATIONS_SNOWFLAKE": {**SNOWFLAKE, "token_file_path": "/run/token"},
+    "CHANNEL_INTEGRATIONS_RUN_ENRICHMENT_WORKER": False,
+    "CHANNEL_INTEGRATIONS_SWEEP_SCHEDULE": "*/2 * * * *",
+}
+FIXED = {
+    **EVERYTHING,
+    "CHANNEL_INTEGRATIONS_PACKAGE": WHEEL,
+    "CHANNEL_INTEGRATIONS_SNOWFLAKE": {**SNOWFLAKE, **WORKLOAD_IDENTITY},
+    "CHANNEL_INTEGRATIONS_KEDA": False,
 }
 
 
@@ -214,15 +230,13 @@ def test_the_image_is_not_built_where_the_other_distribution_has_come_back(rende
 
 
 def test_another_source_of_the_package_can_be_named(render):
-    address = "git+https://git.example.com/channel-integrations@v0.1.0"
-    assert f"--no-deps '{address}'" in render(CHANNEL_INTEGRATIONS_PACKAGE=address).text("build/openedx/Dockerfile")
+    assert f"--no-deps '{PLAIN['CHANNEL_INTEGRATIONS_PACKAGE']}'" in render(**PLAIN).text("build/openedx/Dockerfile")
 
 
 def test_a_wheel_can_lie_in_the_folder_that_the_image_is_built_from(render):
-    name = f"channel_integrations-{__version__}-py3-none-any.whl"
-    dockerfile = render(CHANNEL_INTEGRATIONS_PACKAGE=name).text("build/openedx/Dockerfile")
-    mount = f"RUN --mount=type=bind,source={name},target=/wheels/{name} pip uninstall -y {OTHER_DISTRIBUTION} \\\n"
-    assert dockerfile.count(f"{mount}    && pip install --force-reinstall --no-deps '/wheels/{name}' \\\n") == 2
+    dockerfile = render(**FIXED).text("build/openedx/Dockerfile")
+    mount = f"RUN --mount=type=bind,source={WHEEL},target=/wheels/{WHEEL} pip uninstall -y {OTHER_DISTRIBUTION} \\\n"
+    assert dockerfile.count(f"{mount}    && pip install --force-reinstall --no-deps '/wheels/{WHEEL}' \\\n") == 2
 
 
 # ---- the settings
@@ -273,15 +287,11 @@ def test_the_key_that_is_mounted_signs_in(render, tmp_path):
     assert serialization.load_der_private_key(arguments["private_key"], None).private_numbers() == key.private_numbers()
 
 
-WORKLOAD_IDENTITY = {"authenticator": "WORKLOAD_IDENTITY", "workload_identity_provider": "AWS"}
-
-
-@pytest.mark.parametrize("other_way", [WORKLOAD_IDENTITY, {"token_file_path": "/run/token"}])
-def test_another_way_to_sign_in_needs_no_key(render, settings, other_way):
-    rendered = render(CHANNEL_INTEGRATIONS_SNOWFLAKE={**SNOWFLAKE, **other_way})
-    settings.SNOWFLAKE_CONFIG = rendered.settings()["SNOWFLAKE_CONFIG"]
+@pytest.mark.parametrize("site", [PLAIN, FIXED], ids=["token in a file", "workload identity"])
+def test_another_way_to_sign_in_needs_no_key(render, settings, site):
+    settings.SNOWFLAKE_CONFIG = render(**site).settings()["SNOWFLAKE_CONFIG"]
     settings.FEATURES = {"ENABLE_WEBHOOK_LEARNING_TIME_ENRICHMENT": True}
-    assert "private_key_file" not in settings.SNOWFLAKE_CONFIG
+    assert site["CHANNEL_INTEGRATIONS_SNOWFLAKE"] == settings.SNOWFLAKE_CONFIG
     assert checks.check_snowflake(None) == []
 
 
@@ -289,13 +299,38 @@ def test_another_way_to_sign_in_needs_no_key(render, settings, other_way):
 
 SECRET = "do-not-render-me"
 SECRETS = [
-    *(
-        {"CHANNEL_INTEGRATIONS_SNOWFLAKE": {**SNOWFLAKE, key: SECRET}}
-        for key in ("private_key", "private_key_passphrase", "password", "token", "oauth_client_secret")
-    ),
+    {"CHANNEL_INTEGRATIONS_SNOWFLAKE": {**SNOWFLAKE, "private_key": SECRET}},
     {"CHANNEL_INTEGRATIONS_SETTINGS": {"CHANNEL_WEBHOOKS_METRICS_TOKEN": SECRET}},
     {"CHANNEL_INTEGRATIONS_SETTINGS": {"SNOWFLAKE_CONFIG": {"password": SECRET}}},
 ]
+
+
+TRY_EACH = """
+import sys
+from tutor.exceptions import TutorError
+from tutorchannelintegrations.settings import snowflake_config
+
+for key in sys.argv[1:]:
+    try:
+        print(snowflake_config({"account": "a", key: "x"}))
+    except TutorError:
+        pass
+"""
+
+
+def test_every_secret_that_the_connector_takes_is_refused(plugin):
+    """By the connector's own list: whatever sounds like a secret, but for files, addresses and switches."""
+    secrets = [
+        key
+        for key, (default, _types) in DEFAULT_CONFIGURATION.items()
+        if re.search("pass|secret|token|private_key", key)
+        and not key.endswith(("_path", "_url", "_file", "_callback"))
+        and not isinstance(default, bool)
+    ]
+    assert {"private_key", "private_key_passphrase", "password", "token", "oauth_client_secret"} <= set(secrets)
+    command = [TUTOR / "bin" / "python", "-c", TRY_EACH, *secrets]
+    done = subprocess.run(command, capture_output=True, check=True, env={"PYTHONPATH": str(plugin)}, cwd="/")
+    assert done.stdout == b""
 
 
 @pytest.mark.parametrize("secret", SECRETS, ids=repr)
@@ -425,11 +460,10 @@ def test_tasks_go_to_queues_that_the_workers_consume(render, settings, plugins):
 
 
 def test_a_site_without_learning_time_may_do_without_its_worker(render):
-    rendered = render(CHANNEL_INTEGRATIONS_RUN_ENRICHMENT_WORKER=False)
+    rendered = render(**PLAIN)
     assert ENRICHMENT not in rendered.services("local/docker-compose.prod.yml")
-    assert rendered.built()["Deployment", ENRICHMENT]["spec"]["replicas"] == 0
-    beside = render(NEWER, "celery", CHANNEL_INTEGRATIONS_RUN_ENRICHMENT_WORKER=False)
-    assert beside.built()["Deployment", ENRICHMENT]["spec"]["replicas"] == 0
+    for plugins in ((), ("celery",)):
+        assert render(NEWER, *plugins, **PLAIN).built()["Deployment", ENRICHMENT]["spec"]["replicas"] == 0
 
 
 @pytest.mark.parametrize("release", [NEWER, OLDER])
@@ -481,7 +515,7 @@ def environment_of(container: dict[str, Any]) -> dict[str, str]:
 
 
 def test_the_sweep_can_be_a_cronjob(render):
-    rendered = render(CHANNEL_INTEGRATIONS_SWEEP_SCHEDULE="*/2 * * * *")
+    rendered = render(**PLAIN)
     built = rendered.built()
     assert ("Deployment", SWEEP) not in built
     spec = built["CronJob", SWEEP]["spec"]
@@ -507,7 +541,7 @@ def test_keda_scales_the_delivery_worker_by_due_rows(render):
 
 
 def test_without_keda_the_replicas_are_fixed(render):
-    built = render(**{**EVERYTHING, "CHANNEL_INTEGRATIONS_KEDA": False}).built()
+    built = render(**FIXED).built()
     assert not [key for key in built if key[0] == "ScaledObject"]
     assert built["Deployment", DELIVERY]["spec"]["replicas"] == 4
 
