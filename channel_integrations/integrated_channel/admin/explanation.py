@@ -23,6 +23,7 @@ from django.templatetags.static import static
 from django.urls import path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from channel_integrations.integrated_channel.admin.moments import unbroken
@@ -156,7 +157,7 @@ class SuppressionAdmin(admin.ModelAdmin):
     # The explanation of one completion
 
     def get_urls(self):
-        view = require_http_methods(["GET", "HEAD", "POST"])(self.explain_view)
+        view = sensitive_post_parameters("learner")(require_http_methods(["GET", "HEAD", "POST"])(self.explain_view))
         name = f"{self.opts.app_label}_{self.opts.model_name}_explain"
         return [path("explain/", self.admin_site.admin_view(view), name=name), *super().get_urls()]
 

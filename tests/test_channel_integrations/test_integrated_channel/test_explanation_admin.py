@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
+from django.views.debug import ExceptionReporter
 
 from channel_integrations.integrated_channel.models import WebhookSuppression, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services import retention
@@ -160,6 +161,14 @@ def test_it_needs_the_permission_for_personal_data(staff, story):
         assert ask(client).status_code == 403
     assert Client().get(url("explain")).status_code == 302
     assert not LogEntry.objects.exists()
+
+
+def test_who_was_asked_for_is_in_no_error_report(operator, story):
+    """Django mails to the site's ADMINS what was posted to a page that fails, but for what is marked as sensitive."""
+    request = ask(operator, learner="maria@example.com").wsgi_request
+    report = ExceptionReporter(request, ValueError, ValueError("a failure"), None).get_traceback_text()
+    assert f"course = '{COURSE}'" in report
+    assert "maria" not in report
 
 
 def test_csrf_is_asked_for(operator, story):
