@@ -50,7 +50,7 @@ def made_since(queryset: QuerySet, moment: datetime) -> QuerySet:
 def without_index(queryset: QuerySet, request: HttpRequest, condition: Q) -> QuerySet:
     """Those that meet a condition which no index knows, among the rows that are chosen otherwise, or the latest."""
     one_learner = any(number_of(word) is not None for word in request.GET.get(SEARCH_VAR, "").split())
-    if not one_learner and not any(request.GET.get(name) for name in NARROWING):
+    if not one_learner and not any(request.GET.get(name, "").strip() for name in NARROWING):
         queryset = made_since(queryset, timezone.now() - WITHOUT_INDEX)
     return queryset.filter(condition)
 

@@ -131,6 +131,7 @@ def test_what_no_index_knows_is_looked_for_among_the_latest(operator, endpoint):
     assert found(operator, backfilled__exact="1") == {new}
     assert found(operator, **course, user_id="7") == found(operator, q=f"7 {course['course_id']}") == {old, new}
     assert found(operator, **course, created="24h") == {new}
+    assert found(operator, **course, user_id=" ") == {new}, "nobody is chosen by a blank"
     assert "Of the last 30 days" in text_of(operator.get(url(WEBHOOK, "changelist")))
 
 
