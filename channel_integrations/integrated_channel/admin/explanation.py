@@ -79,7 +79,9 @@ class ReasonFilter(admin.SimpleListFilter):
         return [(reason, reason) for reason in REASONS]
 
     def queryset(self, request, queryset):
-        return queryset.filter(reason=self.value()) if self.value() else queryset
+        if not self.value():
+            return queryset
+        return queryset.filter(reason=self.value()) if self.value() in REASONS else queryset.none()
 
 
 class SuppressionAdmin(admin.ModelAdmin):
