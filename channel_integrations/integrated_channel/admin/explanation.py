@@ -26,6 +26,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from channel_integrations.integrated_channel.admin.capped_paginator import CappedPaginator
 from channel_integrations.integrated_channel.admin.moments import unbroken
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -94,7 +95,10 @@ class SuppressionAdmin(admin.ModelAdmin):
     #: as the index has them: nothing is sorted, however many there are
     ordering = ("-noted_at", "-reason", "-pk")
     sortable_by = ()
+    paginator = CappedPaginator
     show_full_result_count = False
+    # Django 5 would count by each reason: many seconds.
+    show_facets = getattr(getattr(admin, "ShowFacets", None), "NEVER", None)
     search_fields = ("=user_id", "=course_id", "=enterprise_customer_uuid")
     search_help_text = _("A user id, a course id or a customer's UUID, each in full.")
 
