@@ -2,7 +2,7 @@
 """
 Who may do what, beyond Django's own permissions to view webhooks and to view, add, change and delete endpoints.
 
-Both presuppose the one to view what they are about.
+To operate presupposes to view what it is about; personal data without it opens the page that explains a completion.
 """
 
 from typing import Any
