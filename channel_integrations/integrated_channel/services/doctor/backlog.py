@@ -71,10 +71,12 @@ def _webhooks(number: int) -> str:
 def _more_workers(late: dict[Any, int]) -> str:
     if 2 * late.get(WebhookStatus.AWAITING_ENRICHMENT, 0) > sum(late.values()):
         return (
-            "Most wait for their learning time: see the lines of Snowflake and of the enrichment worker, then raise "
-            "that worker's concurrency (-c 4)."
+            "Most wait for their learning time: mend a red line of Snowflake or of the enrichment worker first. None is "
+            "red: look at how long a lookup takes, ./manage.py lms webhook_stats. Not to wait for it: ./manage.py lms "
+            "webhook_rollout --pause"
         )
     return (
-        "Add workers: more processes on the delivery queue, and CHANNEL_WEBHOOKS_DELIVERY_WORKERS = 4 where that queue "
+        "Start the delivery worker where its line is red; ./manage.py lms send_due_webhooks sends meanwhile. Else add "
+        "workers: more processes on the delivery queue, and CHANNEL_WEBHOOKS_DELIVERY_WORKERS = 4 where that queue "
         "is not shared with the LMS."
     )
