@@ -71,9 +71,9 @@ def _webhooks(number: int) -> str:
 def _more_workers(late: dict[Any, int]) -> str:
     if 2 * late.get(WebhookStatus.AWAITING_ENRICHMENT, 0) > sum(late.values()):
         return (
-            "Most wait for their learning time: mend a red line of Snowflake or of the enrichment worker first. None is "
-            "red: look at how long a lookup takes, ./manage.py lms webhook_stats. Not to wait for it: ./manage.py lms "
-            "webhook_rollout --pause"
+            "Most wait for their learning time: mend a red line of Snowflake or of the enrichment worker first; where "
+            "there is none, ./manage.py lms webhook_stats says how long a lookup takes. To send them without it now: "
+            "./manage.py lms webhook_rollout --pause"
         )
     return (
         "Start the delivery worker where its line is red; ./manage.py lms send_due_webhooks sends meanwhile. Else add "
