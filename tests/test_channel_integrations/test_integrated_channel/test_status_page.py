@@ -202,7 +202,10 @@ def test_a_missed_target_comes_with_the_advice(operator, endpoint):
     row = WebhookTransmissionQueue.objects.first()
     WebhookTransmissionQueue.objects.bulk_create(_copy(row, number) for number in range(97))
     page = look(operator)
-    assert "webhooks due for more than 60 s 100 < 100 missed Add workers." in section(page, "targets")
+    assert (
+        "webhooks due for more than 60 s 100 < 100 missed Start the worker that is missing, else add workers."
+        in section(page, "targets")
+    )
     assert "Target missed: webhooks due for more than 60 s is 100." in read(page)
 
 
