@@ -29,7 +29,8 @@ UserSocialAuth.objects.create(user=lena, provider="saml", uid=name, extra_data={
 with snowflake.connector.connect(**settings.SNOWFLAKE_CONFIG, paramstyle="qmark") as warehouse:
     row = (lena.id, COURSE, str(acme.uuid), timezone.now().date().isoformat(), 2400)
     warehouse.cursor().execute(f"INSERT INTO {TABLE} VALUES (?, ?, ?, ?, ?)", row)  # noqa: S608  (a constant)
+now = timezone.now()  # one pass: the event says what the grade says, or the sweep finds a second one
 with transaction.atomic():
-    write_grade(lena)
-    grade_event(lena)
+    write_grade(lena, passed_at=now)
+    grade_event(lena, passed_at=now)
 print(f"{name} has passed {COURSE}")

@@ -60,7 +60,7 @@ SENTENCES: Mapping[str, Any] = {
     ),
     "parked_for_nobody": _("The endpoint that it was parked for is gone. Nothing moves it: cancel it."),
     "to_be_taken_up": _("The endpoint is on again: the next round of deliveries takes it up, in its order."),
-    "no_endpoint": _("The customer has no endpoint for the learner's region: add one, then replay the webhook."),
+    "no_endpoint": _("The customer has no endpoint for the learner's region. With one, it goes out by a replay."),
     "delivered": _("The endpoint has taken it."),
     "failed": _("It failed for good (%(detail)s). Nothing moves it but a replay."),
     "cancelled": _(

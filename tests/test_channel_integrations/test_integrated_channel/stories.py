@@ -260,7 +260,7 @@ WITHOUT_WEBHOOK = {
     in_europe: ("region", "the customer has no endpoint for EU"),
     switched_off_by_operator: ("switched_on", "switched off by its operator: no webhooks are made"),
     switched_off_by_sender: ("switched_on", "was switched off by the sender at"),
-    before_send_from: ("send_from", "passed before that"),
+    before_send_from: ("send_from", "this one is from before"),
     not_told: ("row", "no webhook has been made"),
 }
 #: how the conclusion begins

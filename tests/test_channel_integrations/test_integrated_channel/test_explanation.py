@@ -117,11 +117,20 @@ def test_the_past_comes_before_another_reason_of_today(story, happen):
     assert told["conclusion"].endswith("Now: the learner is no longer linked to the customer.")
 
 
-def test_the_same_reason_now_as_then_is_told_once(happen):
-    happen(stories.without_consent)
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        (stories.without_consent, "no data-sharing consent"),
+        (stories.not_sponsored, "the customer does not sponsor this course run"),
+        (stories.switched_off_by_operator, "endpoint switched off by its operator"),
+        (stories.before_send_from, "passed before the endpoint's send_from"),
+    ],
+)
+def test_the_same_reason_now_as_then_is_told_once(happen, what, reason):
+    happen(what)
     conclusion = tell(happen(Story.passes))["conclusion"]
     assert conclusion.endswith("It is still so.")
-    assert conclusion.count("no data-sharing consent") == 1 and "(noted " in conclusion
+    assert conclusion.count(reason) == 1 and "(noted " in conclusion
 
 
 def test_what_was_noted_of_an_older_pass_is_not_of_this_one(story, happen):

@@ -197,12 +197,15 @@ def test_a_missed_target_comes_with_the_advice(operator, endpoint):
     WebhookTransmissionQueue.objects.update(due_at=timezone.now() - timedelta(minutes=7))
     page = look(operator)
     assert "due for more than 60 seconds 3 the oldest is due for 7 minutes" in section(page, "owed")
-    assert "delivery worker never - silent, while webhooks wait for it" in section(page, "processes")
-    assert "delivery worker: silent, while webhooks wait for it." in read(page)
+    assert "delivery worker never - silent, while webhooks wait for it: is it running?" in section(page, "processes")
+    assert "delivery worker: silent, while webhooks wait for it: is it running?." in read(page)
     row = WebhookTransmissionQueue.objects.first()
     WebhookTransmissionQueue.objects.bulk_create(_copy(row, number) for number in range(97))
     page = look(operator)
-    assert "webhooks due for more than 60 s 100 < 100 missed Add workers." in section(page, "targets")
+    assert (
+        "webhooks due for more than 60 s 100 < 100 missed Start the worker that is missing, else add workers."
+        in section(page, "targets")
+    )
     assert "Target missed: webhooks due for more than 60 s is 100." in read(page)
 
 

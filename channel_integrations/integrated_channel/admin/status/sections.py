@@ -218,7 +218,7 @@ def _beats(owed: backlog.Owed, decision: WebhookRollout, now: datetime) -> Itera
             elif age > SWEEP_STOPPED_AFTER:
                 warning = _("the sweep has stopped: start it again")
         elif late[name] and (age is None or age > backlog.LONG):
-            warning = _("silent, while webhooks wait for it")
+            warning = _("silent, while webhooks wait for it: is it running?")
         label = words.named(words.HEARTBEATS, name)
         yield Beat(label, beat.beat_at if beat else None, beat.worker if beat else "", words.lasted(age), warning)
 

@@ -77,7 +77,14 @@ def _figures(hours: int, days: int) -> dict[str, Any]:
     latest, owed, snowflake = deliveries.latest(LATELY), backlog.owed(), lookups.snowflake_since(LATELY)
     return {
         "targets": [
-            {"name": each.name, "value": each.value, "limit": each.limit, "unit": each.unit, "met": each.is_met}
+            {
+                "name": each.name,
+                "value": each.value,
+                "limit": each.limit,
+                "unit": each.unit,
+                "met": each.is_met,
+                "informational": each.informational,
+            }
             for each in targets.targets(latest, owed, snowflake)
         ],
         "owed": {
@@ -133,7 +140,7 @@ def _tables(figures: dict[str, Any]):
                     each["name"],
                     "-" if each["value"] is None else f"{each['value']:.3g} {each['unit']}",
                     f"{'>' if each['name'] == 'cache_hit_rate' else '<'} {each['limit']} {each['unit']}",
-                    VERDICTS[each["met"]],
+                    VERDICTS[each["met"]] + (" (for information)" if each["informational"] else ""),
                 )
                 for each in figures["targets"]
             ),

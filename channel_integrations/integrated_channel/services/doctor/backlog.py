@@ -73,10 +73,12 @@ def _webhooks(number: int) -> str:
 def _more_workers(late: dict[Any, int]) -> str:
     if 2 * late.get(WebhookStatus.AWAITING_ENRICHMENT, 0) > sum(late.values()):
         return (
-            "Most wait for their learning time: mend the lines of Snowflake and of the enrichment worker. Where those "
-            "are in order, lookups are slow: ./manage.py lms webhook_stats says how slow."
+            "Most wait for their learning time: mend a red line of Snowflake or of the enrichment worker first; where "
+            "there is none, ./manage.py lms webhook_stats says how long a lookup takes. To send them without it now: "
+            "./manage.py lms webhook_rollout --pause"
         )
     return (
-        "Mend the line of the delivery worker. Where that is in order, add workers: more processes on the delivery "
-        "queue, and CHANNEL_WEBHOOKS_DELIVERY_WORKERS = 4 where that queue is not shared with the LMS."
+        "Start the delivery worker where its line is red; ./manage.py lms send_due_webhooks sends meanwhile. Else add "
+        "workers: more processes on the delivery queue, and CHANNEL_WEBHOOKS_DELIVERY_WORKERS = 4 where that queue "
+        "is not shared with the LMS."
     )

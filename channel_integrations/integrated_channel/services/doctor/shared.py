@@ -88,7 +88,7 @@ def enrichment_worker() -> Findings:
 
 def delivery_worker() -> Findings:
     """Whether somebody sends."""
-    return _worker(DELIVERY_TASK, heartbeat.DELIVERY, "webhooks wait for the sweep")
+    return _worker(DELIVERY_TASK, heartbeat.DELIVERY, "webhooks wait for one, or for the sweep")
 
 
 def _worker(task: str, beat: str, without: str) -> Findings:

@@ -198,9 +198,9 @@ def _send_from(story: Explanation, wanted_from: datetime, passed_at: datetime) -
     backfilled = bool(story.webhook and story.webhook.backfilled)
     wanted = passed_at >= wanted_from or backfilled
     told = (
-        _("it wants completions from %(when)s on")
+        _("the endpoint wants completions from %(when)s on")
         if wanted
-        else _("it wants completions from %(when)s on: passed before that")
+        else _("the endpoint wants completions from %(when)s on, and this one is from before")
     )
     return Step(
         "send_from",

@@ -19,11 +19,14 @@ from channel_integrations.integrated_channel.services.explanation.learning_time 
 )
 from channel_integrations.integrated_channel.services.explanation.movement import next_movement
 from channel_integrations.integrated_channel.services.explanation.story import Answer, Explanation, Step, at
+from channel_integrations.integrated_channel.services.recipients import ENDPOINT_OFF
 from channel_integrations.integrated_channel.services.reconciliation import grade_model
 
 DELIVERED, ON_ITS_WAY, NOT_SENT = "delivered", "on_its_way", "not_sent"
 #: what is checked again before a webhook is addressed, and before it is sent where time has gone by
 CHECKED_AGAIN = ("customer", "link", "endpoints", "sponsorship", "audit", "consent", "linked_before", "send_from")
+#: reasons that the steps tell in other words
+STEPS_OF_REASONS = {ENDPOINT_OFF: "switched_on", "passed before the endpoint's send_from": "send_from"}
 SEND_DUE = "./manage.py lms send_due_webhooks"
 
 
@@ -79,7 +82,7 @@ def _without_webhook(story: Explanation) -> str:
     if past and (against is None or against.name == "row"):
         return _("Not sent: %(past)s. As things are now, nothing stands against it.") % {"past": past}
     now = against.fact if against else _("no webhook has been made")
-    if past and story.noted and story.noted.reason != now:
+    if past and story.noted and story.noted.reason != now and not _is_still_so(story.noted.reason, against):
         return _("Not sent: %(past)s. Now: %(now)s.") % {"past": past, "now": now}
     if past:
         return _("Not sent: %(past)s. It is still so.") % {"past": past}
@@ -90,6 +93,11 @@ def _without_webhook(story: Explanation) -> str:
             "unknown": unknown.fact,
         }
     return _("Not sent: %(what)s.") % {"what": now}
+
+
+def _is_still_so(reason: str, against: Step | None) -> bool:
+    """Whether what was noted then is what stands against it now, in the words of another place."""
+    return against is not None and STEPS_OF_REASONS.get(reason) == against.name
 
 
 def _past(story: Explanation) -> str:

@@ -80,7 +80,7 @@ def targets(deliveries: Deliveries, owed: Owed, snowflake: SnowflakeFigures) -> 
             sum(owed.late.values()),
             MANY,
             "rows",
-            _("Add workers. The broker's length says little: one message serves many webhooks."),
+            _("Start the worker that is missing, else add workers. The broker's length says little."),
         ),
     ]
 
