@@ -12,9 +12,10 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlencode
 
 import requests
 import urllib3
@@ -31,7 +32,7 @@ from channel_integrations.integrated_channel.vetted_connections import (
     time_limit,
 )
 
-__all__ = ["HttpAnswer", "check_ca_bundle", "check_url", "post_json", "try_connection"]
+__all__ = ["HttpAnswer", "check_ca_bundle", "check_url", "post_form", "post_json", "try_connection"]
 
 #: bytes of an answer that are read at the most
 MAX_ANSWER_BYTES = 64 * 1024
@@ -46,13 +47,14 @@ class HttpAnswer:
     """
     What an endpoint answered.
 
-    ``headers`` has its names in lower case; ``body_start`` is text of up to 1024 characters without control characters;
-    ``duration_ms`` is milliseconds from the name lookup to the end of the answer.
+    ``headers`` has its names in lower case; ``body_start`` is text without control characters, up to 1024 of them (of
+    the answer to a form as much as is read); ``duration_ms`` is milliseconds from the name lookup to the end of the
+    answer.
     """
 
     status: int
     headers: dict[str, str]
-    body_start: str
+    body_start: str = field(repr=False)
     duration_ms: int
 
 
@@ -70,6 +72,25 @@ def post_json(
     :raises DeadlineExceeded: the time is used up
     :raises ConnectionFailed: lookup, connect or TLS failed, or the connection broke
     """
+    return _post(url, body, {**headers, "Content-Type": "application/json"}, timeout_seconds, ca_bundle)
+
+
+def post_form(
+    url: str, fields: dict[str, str], headers: dict[str, str], timeout_seconds: float, ca_bundle: str = ""
+) -> HttpAnswer:
+    """The same for a form, as browsers send it; ``body_start`` is as much of the answer as is read."""
+    headers = {**headers, "Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    return _post(url, urlencode(fields).encode(), headers, timeout_seconds, ca_bundle, kept=MAX_ANSWER_BYTES)
+
+
+def _post(
+    url: str,
+    body: bytes,
+    headers: dict[str, str],
+    timeout_seconds: float,
+    ca_bundle: str,
+    kept: int = KEPT_CHARACTERS,
+) -> HttpAnswer:
     check_url(url)
     started = time.monotonic()
     with time_limit(timeout_seconds):
@@ -77,7 +98,7 @@ def post_json(
             response = _session().post(
                 url,
                 data=body,
-                headers={**headers, "Content-Type": "application/json"},
+                headers=headers,
                 timeout=timeout_seconds,
                 allow_redirects=False,
                 stream=True,
@@ -85,7 +106,7 @@ def post_json(
                 proxies=_proxies(),
             )
             with response:
-                text = _read_start(response)
+                text = _read_start(response, kept)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as err:
             cause = _cause(err)
             raise _our_error(err, cause) from cause
@@ -146,7 +167,7 @@ def _proxies() -> dict[str, str] | None:
     return {"http": proxy, "https": proxy} if proxy else None
 
 
-def _read_start(response: requests.Response) -> str:
+def _read_start(response: requests.Response, kept: int) -> str:
     """
     The start of the answer; a connection whose answer is longer than what is read is closed, not kept.
 
@@ -161,15 +182,15 @@ def _read_start(response: requests.Response) -> str:
             start += chunk
     except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError):
         seconds_left()  # raises where it was the deadline that broke it off
-    text = _inflated(start, response.headers.get("Content-Encoding", "")).decode("utf-8", "replace")[:KEPT_CHARACTERS]
+    text = _inflated(start, response.headers.get("Content-Encoding", ""), kept).decode("utf-8", "replace")[:kept]
     return "".join(character for character in text if character.isprintable() or character in "\n\t")
 
 
-def _inflated(start: bytes, encoding: str) -> bytes:
+def _inflated(start: bytes, encoding: str, kept: int) -> bytes:
     """As much of a compressed answer (we asked for none) as is kept: what urllib3 would inflate has no bound."""
     if encoding.strip().lower() in ("gzip", "x-gzip", "deflate"):
         with suppress(zlib.error):
-            return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(start, 4 * KEPT_CHARACTERS)
+            return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(start, 4 * kept)
     return start
 
 
