@@ -20,16 +20,17 @@ class Partner:
     """
     Its two servers, on one address, and what they were asked.
 
-    ``valid`` are the tokens that the endpoint takes; ``answer`` may be given another status or other facts.
+    ``valid`` are the tokens that the endpoint takes; ``status`` and ``facts`` change what the token server answers, the
+    ``seconds`` how long each takes.
     """
 
     def __init__(self, server: HTTPServer) -> None:
         self.server, self.lock = server, threading.Lock()
-        self.given: list[str] = []
         self.valid: set[str] = set()
         self.asked: list[dict[str, Any]] = []
         self.shown: list[str] = []
         self.facts: dict[str, Any] = {}
+        self.takes_none = False
         self.status, self.seconds, self.hook_seconds = 200, 0.0, 0.0
         server.expect_request(TOKENS, method="POST").respond_with_handler(self._token)
         server.expect_request(HOOK, method="POST").respond_with_handler(self._hook)
@@ -55,8 +56,7 @@ class Partner:
             number = len(self.asked)
         time.sleep(self.seconds)
         token = f"access-token-{number}"
-        if self.status == 200:
-            self.given.append(token)
+        if self.status == 200 and not self.takes_none:
             self.valid.add(token)
         said = {"access_token": token, "token_type": "Bearer", "expires_in": 3600, **self.facts}
         return Response(json.dumps(said), self.status, content_type="application/json")

@@ -46,6 +46,11 @@ class AttemptResult(NamedTuple):
     token_id: UUID | None = None
 
     @property
+    def error_told(self) -> str:
+        """The code of the error, with its detail."""
+        return f"{self.error}: {self.detail}" if self.detail else self.error
+
+    @property
     def token_refused(self) -> bool:
         """Whether another access token may mend it."""
         return self.token_id is not None and self.answer is not None and self.answer.status == HTTPStatus.UNAUTHORIZED

@@ -57,7 +57,7 @@ class Finished(NamedTuple):
         answer = self.result.answer
         if answer:
             return TOKEN_REFUSED if self.is_renewed else f"HTTP {answer.status}"
-        return f"{self.result.error}: {self.result.detail}" if self.result.detail else self.result.error
+        return self.result.error_told
 
 
 

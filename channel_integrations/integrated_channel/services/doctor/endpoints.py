@@ -26,6 +26,8 @@ from channel_integrations.integrated_channel.services.doctor.findings import (
     warning,
 )
 from channel_integrations.integrated_channel.services.doctor.moments import ago, span
+from channel_integrations.integrated_channel.services.doctor.sign_in import sign_in, token_requests
+from channel_integrations.integrated_channel.services.sign_in import TokenRequest
 
 #: seconds for one endpoint, and for all of them together
 DIAL_SECONDS = 5.0
@@ -47,22 +49,31 @@ def endpoints() -> Findings:
             "Add or switch one on in the Django admin: Completion webhooks, Webhook endpoints "
             "(/admin/channel_webhooks/enterprisewebhookconfiguration/)",
         )
-    dialled = _dial(on)
+    requests = token_requests(on)
+    dialled = _dial(on, requests)
     for endpoint in every:
-        yield from _examine(endpoint, dialled.get(endpoint.pk))
+        yield from _examine(endpoint, dialled.get(endpoint.pk), requests.get(endpoint.pk))
 
 
-def _examine(endpoint: EnterpriseWebhookConfiguration, dialled: Future | None) -> Iterator[Finding]:
+def _examine(
+    endpoint: EnterpriseWebhookConfiguration, dialled: Future | None, request: TokenRequest | None
+) -> Iterator[Finding]:
     name = f"endpoint {endpoint.pk}"
     who = f"{endpoint.enterprise_customer.name}, {endpoint.region}, {_host(endpoint.webhook_url)}"
     if not endpoint_gate.is_on(endpoint):
         yield _switched_off(endpoint, name, who)
         return
-    wrong = [*_connection(endpoint, name, who, dialled), *_secret(endpoint, name, who), *_health(endpoint, name, who)]
+    wrong = [
+        *_connection(endpoint, name, who, dialled),
+        *_secret(endpoint, name, who),
+        *sign_in(endpoint, name, who, request),
+        *_health(endpoint, name, who),
+    ]
     yield from wrong
     if not wrong:
         how = "the proxy answers" if conf.proxy_url() else "it answers"
-        yield ok(f"{who}: {how}, its secret can be read, no failure since its last success", name)
+        token = ", an access token can be had" if request else ""
+        yield ok(f"{who}: {how}, its secret can be read{token}, no failure since its last success", name)
 
 
 def _switched_off(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Finding:
@@ -157,8 +168,10 @@ def _parked(endpoint: EnterpriseWebhookConfiguration) -> int:
     return parked.aggregate(rows=Count("pk"))["rows"]
 
 
-def _dial(every: Sequence[EnterpriseWebhookConfiguration]) -> dict[int, Future]:
-    """Connect to all of them, many at once, and hang up."""
+def _dial(
+    every: Sequence[EnterpriseWebhookConfiguration], requests: dict[int, TokenRequest]
+) -> dict[int, Future]:
+    """Connect to all of them, many at once, and hang up; their token servers are asked for a token."""
     pool = ThreadPoolExecutor(DIALLED_AT_ONCE, thread_name_prefix="webhook-doctor")
     dialled = {
         endpoint.pk: pool.submit(
@@ -166,7 +179,9 @@ def _dial(every: Sequence[EnterpriseWebhookConfiguration]) -> dict[int, Future]:
         )
         for endpoint in every
     }
-    wait(dialled.values(), timeout=ALL_SECONDS)
+    times = {endpoint.pk: min(DIAL_SECONDS, endpoint.timeout_seconds) for endpoint in every}
+    asked = [pool.submit(request.within, times[pk]) for pk, request in requests.items()]
+    wait([*dialled.values(), *asked], timeout=ALL_SECONDS)
     pool.shutdown(wait=False, cancel_futures=True)
     return {pk: job for pk, job in dialled.items() if not job.cancelled()}
 
