@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import requests
@@ -58,6 +58,14 @@ class HttpAnswer:
     duration_ms: int
 
 
+class _Request(NamedTuple):
+    """What is sent, and how much of the answer's text is kept."""
+
+    body: bytes
+    headers: dict[str, str]
+    kept_characters: int
+
+
 def post_json(
     url: str, body: bytes, headers: dict[str, str], timeout_seconds: float, ca_bundle: str = ""
 ) -> HttpAnswer:
@@ -72,7 +80,8 @@ def post_json(
     :raises DeadlineExceeded: the time is used up
     :raises ConnectionFailed: lookup, connect or TLS failed, or the connection broke
     """
-    return _post(url, body, {**headers, "Content-Type": "application/json"}, timeout_seconds, ca_bundle)
+    request = _Request(body, {**headers, "Content-Type": "application/json"}, KEPT_CHARACTERS)
+    return _post(url, request, timeout_seconds, ca_bundle)
 
 
 def post_form(
@@ -80,25 +89,19 @@ def post_form(
 ) -> HttpAnswer:
     """The same for a form, as browsers send it; ``body_start`` is as much of the answer as is read."""
     headers = {**headers, "Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-    return _post(url, urlencode(fields).encode(), headers, timeout_seconds, ca_bundle, kept=MAX_ANSWER_BYTES)
+    request = _Request(urlencode(fields).encode(), headers, MAX_ANSWER_BYTES)
+    return _post(url, request, timeout_seconds, ca_bundle)
 
 
-def _post(
-    url: str,
-    body: bytes,
-    headers: dict[str, str],
-    timeout_seconds: float,
-    ca_bundle: str,
-    kept: int = KEPT_CHARACTERS,
-) -> HttpAnswer:
+def _post(url: str, request: "_Request", timeout_seconds: float, ca_bundle: str) -> HttpAnswer:
     check_url(url)
     started = time.monotonic()
     with time_limit(timeout_seconds):
         try:
             response = _session().post(
                 url,
-                data=body,
-                headers=headers,
+                data=request.body,
+                headers=request.headers,
                 timeout=timeout_seconds,
                 allow_redirects=False,
                 stream=True,
@@ -106,7 +109,7 @@ def _post(
                 proxies=_proxies(),
             )
             with response:
-                text = _read_start(response, kept)
+                text = _read_start(response, request.kept_characters)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as err:
             cause = _cause(err)
             raise _our_error(err, cause) from cause

@@ -25,7 +25,7 @@ class EndpointForm(SignInFields):
 
     class Meta:
         model = EnterpriseWebhookConfiguration
-        fields = "__all__"  # noqa: DJ007  (the admin's fieldsets name them)
+        fields = "__all__"  # the admin's fieldsets name them
         labels = {
             "webhook_url": _("URL"),
             "webhook_timeout_seconds": _("Timeout (seconds)"),

@@ -45,9 +45,9 @@ class WebhookEndpointCredential(models.Model):
         primary_key=True,
         related_name="credential",
     )
-    bearer_token = EncryptedTextField(null=True, editable=False)  # noqa: DJ001  (there is none, or one)
-    client_secret = EncryptedTextField(null=True, editable=False)  # noqa: DJ001
-    access_token = EncryptedTextField(null=True, editable=False)  # noqa: DJ001
+    bearer_token = EncryptedTextField(null=True, editable=False)
+    client_secret = EncryptedTextField(null=True, editable=False)
+    access_token = EncryptedTextField(null=True, editable=False)
     access_token_id = models.UUIDField(null=True, editable=False)
     expires_at = models.DateTimeField(
         null=True, help_text=_("Until when the access token is used: shortly before the token server lets it expire.")

@@ -167,7 +167,8 @@ class Round:
         try:
             return self.sign_ins.to(endpoint)
         except SecretUnreadable as err:
-            _leave_alone(endpoint, err, "sign-in secret cannot be read")
+            lines.error("webhook_endpoint", "secret_unreadable", endpoint_id=endpoint.pk, reason=err)
+            WebhookEndpointHealth.pause(endpoint.pk, SECRET_PAUSE, "sign-in secret cannot be read")
             return None
 
     def _finish(self, seconds: float | None) -> None:
@@ -244,13 +245,9 @@ def _secrets_of(endpoint: EnterpriseWebhookConfiguration) -> list[str]:
     except EnterpriseWebhookConfiguration.DoesNotExist:
         return []
     except SecretUnreadable as err:
-        _leave_alone(endpoint, err, "secret cannot be decrypted")
+        lines.error("webhook_endpoint", "secret_unreadable", endpoint_id=endpoint.pk, reason=err)
+        WebhookEndpointHealth.pause(endpoint.pk, SECRET_PAUSE, "secret cannot be decrypted")
         return []
-
-
-def _leave_alone(endpoint: EnterpriseWebhookConfiguration, reason: SecretUnreadable, in_short: str) -> None:
-    lines.error("webhook_endpoint", "secret_unreadable", endpoint_id=endpoint.pk, reason=reason)
-    WebhookEndpointHealth.pause(endpoint.pk, SECRET_PAUSE, in_short)
 
 
 def _senders() -> ThreadPoolExecutor:

@@ -52,9 +52,7 @@ def _send(
             raise SignInFailed("token server: timeout")
         data = body.encode()
         headers = signature_headers(webhook_id, data, secrets, timezone.now())
-        answer = post_json(
-            endpoint.webhook_url, data, {**headers, **signed_in.headers}, seconds, endpoint.ca_bundle
-        )
+        answer = post_json(endpoint.webhook_url, data, {**headers, **signed_in.headers}, seconds, endpoint.ca_bundle)
     except SignInFailed as err:
         error, detail = err.code, str(err)
     except DeliveryFailed as err:

@@ -17,9 +17,9 @@ def send_test_event(endpoint: EnterpriseWebhookConfiguration) -> AttemptResult:
     """
     Send a test event and wait for its answer, no longer than the endpoint's timeout.
 
-    It signs in as webhooks do: with the access token that is kept, or with a new one where there is none or the endpoint
-    answers 401 to it. It passes by the queue and the endpoint's health: no worker, broker or Snowflake is needed, an endpoint that is
-    switched off can be tested, and nothing but the result tells of it.
+    It signs in as webhooks do: with the access token that is kept, or with a new one where there is none or the
+    endpoint answers 401 to it. It passes by the queue and the endpoint's health: no worker, broker or Snowflake is
+    needed, an endpoint that is switched off can be tested, and nothing but the result tells of it.
 
     :raises SecretUnreadable: a secret of the endpoint is missing or cannot be decrypted
     """

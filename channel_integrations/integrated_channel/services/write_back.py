@@ -25,7 +25,7 @@ lines = LogLines(__name__)
 
 
 #: the reason of a webhook whose access token was refused, until it has been sent with another
-TOKEN_REFUSED = "HTTP 401, to be sent again with a new access token"
+TO_SIGN_IN_ANEW = "HTTP 401, to be sent again with a new access token"
 
 
 class Finished(NamedTuple):
@@ -44,7 +44,7 @@ class Finished(NamedTuple):
     @classmethod
     def of(cls, webhook: WebhookTransmissionQueue, endpoint: Any, result: AttemptResult) -> "Finished":
         """Before anything of it is written: a webhook that has just been renewed is not renewed once more."""
-        is_renewed = result.token_refused and webhook.reason != TOKEN_REFUSED
+        is_renewed = result.token_refused and webhook.reason != TO_SIGN_IN_ANEW
         return cls(webhook, endpoint, webhook.attempts_made + 1, result, is_renewed)
 
     @property
@@ -56,9 +56,8 @@ class Finished(NamedTuple):
     def reason(self) -> str:
         answer = self.result.answer
         if answer:
-            return TOKEN_REFUSED if self.is_renewed else f"HTTP {answer.status}"
+            return TO_SIGN_IN_ANEW if self.is_renewed else f"HTTP {answer.status}"
         return self.result.error_told
-
 
 
 def write_back(finished: Sequence[Finished]) -> None:

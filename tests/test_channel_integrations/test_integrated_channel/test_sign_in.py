@@ -29,6 +29,7 @@ from channel_integrations.integrated_channel.services.test_event import send_tes
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
 from tests.token_server import CLIENT_ID, CLIENT_SECRET, Partner
 
+
 @pytest.fixture(scope="module")
 def server():
     with HTTPServer(threaded=True) as server:
@@ -75,7 +76,7 @@ def test_a_bearer_token_is_shown_beside_the_signature(partner):
     partner.valid.add("given-by-hand")
     make_due(endpoint)
     assert delivery.deliver_due() == 1
-    (request, _response), = partner.server.log
+    ((request, _response),) = partner.server.log
     assert request.headers["Authorization"] == "Bearer given-by-hand"
     Webhook(endpoint.signing_secrets()[0]).verify(request.get_data(), dict(request.headers))
     assert partner.asked == []
@@ -367,7 +368,9 @@ def test_nothing_secret_is_kept_readable_or_logged(partner, caplog):
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT * FROM {WebhookEndpointCredential._meta.db_table}")
         stored = b"|".join(bytes(value) for value in cursor.fetchone() if isinstance(value, bytes | memoryview))
-    kept = [str(value) for table in (WebhookDeliveryAttempt, WebhookTransmissionQueue) for value in table.objects.values()]
+    kept = [
+        str(value) for table in (WebhookDeliveryAttempt, WebhookTransmissionQueue) for value in table.objects.values()
+    ]
     shown = sign_in_to(endpoint, by_force=True)
     told = "\n".join([caplog.text, *kept, repr(shown), repr(credential), str(credential), stored.decode("latin-1")])
     assert stored.startswith(b"gAAAA") and "source=webhook_sign_in status=failure" in caplog.text

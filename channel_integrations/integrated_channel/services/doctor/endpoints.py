@@ -168,19 +168,17 @@ def _parked(endpoint: EnterpriseWebhookConfiguration) -> int:
     return parked.aggregate(rows=Count("pk"))["rows"]
 
 
-def _dial(
-    every: Sequence[EnterpriseWebhookConfiguration], requests: dict[int, TokenRequest]
-) -> dict[int, Future]:
+def _dial(every: Sequence[EnterpriseWebhookConfiguration], requests: dict[int, TokenRequest]) -> dict[int, Future]:
     """Connect to all of them, many at once, and hang up; their token servers are asked for a token."""
     pool = ThreadPoolExecutor(DIALLED_AT_ONCE, thread_name_prefix="webhook-doctor")
-    dialled = {
+    dialled: dict[int, Future] = {
         endpoint.pk: pool.submit(
             try_connection, endpoint.webhook_url, min(DIAL_SECONDS, endpoint.timeout_seconds), endpoint.ca_bundle
         )
         for endpoint in every
     }
     times = {endpoint.pk: min(DIAL_SECONDS, endpoint.timeout_seconds) for endpoint in every}
-    asked = [pool.submit(request.within, times[pk]) for pk, request in requests.items()]
+    asked: list[Future] = [pool.submit(request.within, times[pk]) for pk, request in requests.items()]
     wait([*dialled.values(), *asked], timeout=ALL_SECONDS)
     pool.shutdown(wait=False, cancel_futures=True)
     return {pk: job for pk, job in dialled.items() if not job.cancelled()}

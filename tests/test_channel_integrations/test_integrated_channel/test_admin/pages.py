@@ -91,8 +91,6 @@ def form_of(endpoint=None, **fields):
         "webhook_timeout_seconds": "15",
         "max_concurrent_requests": "4",
         "learning_time": "rollout",
-        "sign_in": "none",
-        "client_authentication": "basic",
         "send_from_0": send_from.strftime("%Y-%m-%d"),
         "send_from_1": send_from.strftime("%H:%M:%S"),
         **fields,
