@@ -8,6 +8,7 @@ what was sent, is in an error's text: of the server's own words only the codes t
 
 import base64
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,10 +99,10 @@ def token_of(answer: HttpAnswer) -> AccessToken:
 def seconds_of_use(expires_in: Any) -> float:
     """How long a token is used of which its server says that; 0 for this once."""
     try:
-        # Some servers say it as text.
-        life = min(max(float(expires_in), 0.0), LONGEST_LIFE)
+        life = float(expires_in)  # Some servers say it as text.
     except (TypeError, ValueError, OverflowError):
         life = LIFE_UNTOLD
+    life = LIFE_UNTOLD if math.isnan(life) else min(max(life, 0.0), LONGEST_LIFE)
     return life - min(MARGIN_SECONDS, MARGIN_SHARE * life)
 
 

@@ -38,7 +38,7 @@ HELP_TEXTS = {
     ),
 }
 #: with what NULL stands for
-_CHOICES = {"sign_in": SignIn.NONE, "client_authentication": ClientAuthentication.BASIC}
+_CHOICES: dict[str, Any] = {"sign_in": SignIn.NONE, "client_authentication": ClientAuthentication.BASIC}
 _WRITE_ONLY = forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"})
 # RFC 6750, 2.1, without its alphabet, which not every partner keeps to; RFC 6749, A.2
 _BEARER_TOKEN, _CLIENT_SECRET = re.compile(r"[!-~]{1,4000}\Z"), re.compile(r"[ -~]{1,4000}\Z")
@@ -103,7 +103,7 @@ class SignInFields(forms.ModelForm):
 
     def _chosen(self, name: str) -> str:
         """A form that does not name it, such as one of the former release that is still open, changes nothing."""
-        return self.cleaned_data.get(name) or getattr(self.instance, name) or _CHOICES[name]
+        return self.cleaned_data.get(name) or getattr(self.instance, name) or _CHOICES[name].value
 
     def _checked(self, name: str, allowed: re.Pattern) -> str:
         given = self.cleaned_data.get(name) or ""

@@ -2,9 +2,11 @@
 """Signing in to endpoints, against a partner's real token server: one token for many, renewed, refused, unreadable."""
 
 import io
+import re
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -24,10 +26,13 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.services import delivery
+from channel_integrations.integrated_channel.services.doctor import Status, examine
 from channel_integrations.integrated_channel.services.sign_in import sign_in_to
 from channel_integrations.integrated_channel.services.test_event import send_test_event
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
 from tests.token_server import CLIENT_ID, CLIENT_SECRET, Partner
+
+HOW_TO = Path(__file__).parents[3] / "docs" / "how-tos" / "rotate_a_secret.md"
 
 
 @pytest.fixture(scope="module")
@@ -328,6 +333,26 @@ def test_a_secret_that_cannot_be_read_stops_its_endpoint_alone(partner, kind, mi
 
 
 @pytest.mark.django_db
+def test_secrets_are_written_anew_with_another_key(partner):
+    """The command of docs/how-tos/rotate_a_secret.md."""
+    endpoint = oauth_endpoint(partner)
+    request = sign_in_to(endpoint)
+    request.within(5.0)
+    request.settle()
+
+    def stored():
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT client_secret FROM {WebhookEndpointCredential._meta.db_table}")
+            return bytes(cursor.fetchone()[0])
+
+    before = stored()
+    [command] = re.findall(r'shell -c "(.*EndpointCredential.*)"', HOW_TO.read_text())
+    call_command("shell", command=command)
+    assert stored() != before and WebhookEndpointCredential.secret_of(endpoint) == CLIENT_SECRET
+    assert WebhookEndpointCredential.kept_token(endpoint.pk) is None
+
+
+@pytest.mark.django_db
 def test_an_access_token_that_cannot_be_read_is_asked_for_anew(partner):
     endpoint = oauth_endpoint(partner)
     make_due(endpoint)
@@ -352,6 +377,48 @@ def test_a_test_event_signs_in_and_renews_a_refused_token(partner):
     WebhookEndpointCredential.objects.update(expires_at=None)
     result = send_test_event(endpoint)
     assert (result.answer, result.error, result.detail) == (None, "sign_in", "token server: HTTP 500")
+
+
+def doctor_on(endpoint):
+    return [found for found in examine(only=["endpoints"]) if found.check == f"endpoint {endpoint.pk}"]
+
+
+def test_the_doctor_asks_for_a_token_and_keeps_it(committed_db, partner):
+    endpoint = oauth_endpoint(partner)
+    (found,) = doctor_on(endpoint)
+    assert found.status is Status.OK and "an access token can be had" in found.fact
+    make_due(endpoint)
+    delivery.deliver_due()
+    assert (len(partner.asked), partner.shown) == (1, ["Bearer access-token-1"])
+    partner.status, partner.facts = 401, {"error": "invalid_client"}
+    (found,) = doctor_on(endpoint)
+    assert found.status is Status.PROBLEM and "token server: HTTP 401 invalid_client" in found.fact
+    assert "client id, secret and scope" in found.advice
+    partner.status, partner.facts = 200, {}
+    EnterpriseWebhookConfiguration.objects.update(webhook_timeout_seconds=1)
+    partner.seconds = 2.0
+    (found,) = doctor_on(endpoint)
+    assert found.status is Status.PROBLEM and "token server: timeout" in found.fact
+    written_with_another_key("client_secret", endpoint)
+    (found,) = doctor_on(endpoint)
+    assert found.status is Status.PROBLEM and "FERNET_KEYS" in found.fact
+
+
+@pytest.mark.django_db
+def test_the_command_and_the_story_of_a_webhook_say_why(partner):
+    endpoint = oauth_endpoint(partner)
+    partner.status, partner.facts = 401, {"error": "invalid_client"}
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="the token server that did not give us"):
+        call_command("send_test_webhook", endpoint=endpoint.pk, stdout=out)
+    assert "no answer (sign_in: token server: HTTP 401 invalid_client)" in out.getvalue()
+    make_due(endpoint)
+    delivery.deliver_due()
+    out = io.StringIO()
+    (row,), customer = rows(), endpoint.enterprise_customer
+    whose = {"learner": str(row.user_id), "customer": customer.slug, "course": row.course_id}
+    call_command("webhook_explain", **whose, stdout=out)
+    assert "token server: HTTP 401 invalid_client" in out.getvalue()
 
 
 @pytest.mark.django_db

@@ -26,7 +26,7 @@ from channel_integrations.integrated_channel.services.doctor.findings import (
     warning,
 )
 from channel_integrations.integrated_channel.services.doctor.moments import ago, span
-from channel_integrations.integrated_channel.services.doctor.sign_in import sign_in, token_requests
+from channel_integrations.integrated_channel.services.doctor.sign_in import Found, sign_in, ways_to_sign_in
 from channel_integrations.integrated_channel.services.sign_in import TokenRequest
 
 #: seconds for one endpoint, and for all of them together
@@ -49,15 +49,13 @@ def endpoints() -> Findings:
             "Add or switch one on in the Django admin: Completion webhooks, Webhook endpoints "
             "(/admin/channel_webhooks/enterprisewebhookconfiguration/)",
         )
-    requests = token_requests(on)
-    dialled = _dial(on, requests)
+    ways = ways_to_sign_in(on)
+    dialled = _dial(on, ways)
     for endpoint in every:
-        yield from _examine(endpoint, dialled.get(endpoint.pk), requests.get(endpoint.pk))
+        yield from _examine(endpoint, dialled.get(endpoint.pk), ways.get(endpoint.pk))
 
 
-def _examine(
-    endpoint: EnterpriseWebhookConfiguration, dialled: Future | None, request: TokenRequest | None
-) -> Iterator[Finding]:
+def _examine(endpoint: EnterpriseWebhookConfiguration, dialled: Future | None, way: Found) -> Iterator[Finding]:
     name = f"endpoint {endpoint.pk}"
     who = f"{endpoint.enterprise_customer.name}, {endpoint.region}, {_host(endpoint.webhook_url)}"
     if not endpoint_gate.is_on(endpoint):
@@ -66,13 +64,13 @@ def _examine(
     wrong = [
         *_connection(endpoint, name, who, dialled),
         *_secret(endpoint, name, who),
-        *sign_in(endpoint, name, who, request),
+        *sign_in(endpoint, name, who, way),
         *_health(endpoint, name, who),
     ]
     yield from wrong
     if not wrong:
         how = "the proxy answers" if conf.proxy_url() else "it answers"
-        token = ", an access token can be had" if request else ""
+        token = ", an access token can be had" if isinstance(way, TokenRequest) else ""
         yield ok(f"{who}: {how}, its secret can be read{token}, no failure since its last success", name)
 
 
@@ -168,7 +166,7 @@ def _parked(endpoint: EnterpriseWebhookConfiguration) -> int:
     return parked.aggregate(rows=Count("pk"))["rows"]
 
 
-def _dial(every: Sequence[EnterpriseWebhookConfiguration], requests: dict[int, TokenRequest]) -> dict[int, Future]:
+def _dial(every: Sequence[EnterpriseWebhookConfiguration], ways: dict[int, Found]) -> dict[int, Future]:
     """Connect to all of them, many at once, and hang up; their token servers are asked for a token."""
     pool = ThreadPoolExecutor(DIALLED_AT_ONCE, thread_name_prefix="webhook-doctor")
     dialled: dict[int, Future] = {
@@ -178,7 +176,9 @@ def _dial(every: Sequence[EnterpriseWebhookConfiguration], requests: dict[int, T
         for endpoint in every
     }
     times = {endpoint.pk: min(DIAL_SECONDS, endpoint.timeout_seconds) for endpoint in every}
-    asked: list[Future] = [pool.submit(request.within, times[pk]) for pk, request in requests.items()]
+    asked: list[Future] = [
+        pool.submit(way.within, times[pk]) for pk, way in ways.items() if isinstance(way, TokenRequest)
+    ]
     wait([*dialled.values(), *asked], timeout=ALL_SECONDS)
     pool.shutdown(wait=False, cancel_futures=True)
     return {pk: job for pk, job in dialled.items() if not job.cancelled()}
