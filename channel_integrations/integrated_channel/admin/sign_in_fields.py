@@ -6,12 +6,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
-from django.utils.translation import gettext, pgettext
+from django.utils.translation import pgettext
 from django.utils.translation import gettext_lazy as _
 
 from channel_integrations.integrated_channel.models import ClientAuthentication, SignIn, WebhookEndpointCredential
 from channel_integrations.integrated_channel.models.credential import SECRET_OF
 
+KEPT = _("kept, and never shown")
 SECRETS = tuple(SECRET_OF.values())
 #: what an access token was got with, or is shown to
 GOES_WITH = ("sign_in", "token_url", "client_id", "scope", "client_authentication", "webhook_url", *SECRETS)
@@ -71,6 +72,9 @@ class SignInFields(forms.ModelForm):
         super().__init__(*args, **kwargs)
         for name in _CHOICES.keys() & self.fields.keys():
             self.fields[name].required = False
+        for name in self.fields.keys() & set(SECRETS):
+            if WebhookEndpointCredential.has_secret(self.instance.pk, name):
+                self.fields[name].widget.attrs["placeholder"] = KEPT
 
     def clean_sign_in(self) -> str:
         return self._chosen("sign_in")
@@ -121,7 +125,7 @@ class SignInFields(forms.ModelForm):
 def secret_state(endpoint: Any, name: str) -> str:
     """For those who may look at an endpoint, but not change it."""
     if WebhookEndpointCredential.has_secret(endpoint.pk, name):
-        return gettext("kept, and never shown")
+        return str(KEPT)
     return pgettext("secret", "none")
 
 

@@ -47,6 +47,10 @@ def change(operator, endpoint, **fields):
     return operator.post(url(ENDPOINT, "change", endpoint.pk), form_of(endpoint, **fields))
 
 
+def form_page(operator, endpoint):
+    return operator.get(url(ENDPOINT, "change", endpoint.pk)).content.decode()
+
+
 def errors_of(response):
     return response.context["adminform"].form.errors
 
@@ -71,6 +75,7 @@ def test_what_was_typed_in_is_shown_nowhere(operator, staff, endpoint):
     assert "Sign-in (none: the signature alone → OAuth 2.0 client credentials)" in said
     assert "Client secret" in said and "Client id (empty → client:1)" in said
     press(operator, "test_event", endpoint)
+    assert form_page(operator, endpoint).count('placeholder="kept, and never shown"') == 1
     looks = staff(f"view_{ENDPOINT}").get(url(ENDPOINT, "change", endpoint.pk))
     assert "kept, and never shown" in text_of(looks)
     pages = [operator.get(url(ENDPOINT, page, endpoint.pk)) for page in ("change", "history", "delete")]
