@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
-from django.utils.translation import pgettext
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext
 
 from channel_integrations.integrated_channel.models import ClientAuthentication, SignIn, WebhookEndpointCredential
 from channel_integrations.integrated_channel.models.credential import SECRET_OF

@@ -6,6 +6,7 @@ import html
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.urls import reverse
+from django.views.debug import SafeExceptionReporterFilter
 
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -83,6 +84,13 @@ def test_what_was_typed_in_is_shown_nowhere(operator, staff, endpoint):
     for page in pages:
         assert CLIENT_SECRET not in html.unescape(page.content.decode())
     assert CLIENT_SECRET not in written_down()
+
+
+def test_a_report_of_an_error_has_none_of_it(operator, endpoint):
+    """Django leaves these out of what it mails when a page fails."""
+    request = change(operator, endpoint, **OAUTH).wsgi_request
+    reported = SafeExceptionReporterFilter().get_post_parameters(request)
+    assert reported["client_id"] == CLIENT_ID and CLIENT_SECRET not in str(dict(reported))
 
 
 def test_an_empty_field_keeps_what_is_there(operator, endpoint):
