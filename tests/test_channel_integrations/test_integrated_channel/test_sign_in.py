@@ -124,6 +124,7 @@ def work_until_all_is_delivered():
         connections.close_all()
 
 
+@pytest.mark.mariadb
 def test_many_workers_ask_once_and_renew_once(committed_db, partner):
     endpoint = oauth_endpoint(partner)
     partner.seconds = 0.3
