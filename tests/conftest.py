@@ -28,6 +28,7 @@ TABLES = (
     Session,
     models.WebhookDeliveryAttempt,
     models.WebhookSigningSecret,
+    models.WebhookEndpointCredential,
     models.WebhookEndpointHealth,
     models.WebhookTransmissionQueue,
     models.WebhookLease,

@@ -9,7 +9,7 @@ Every error this package raises.
     ├── WebhookNotOwed                 a condition for sending is no longer met; the row is cancelled with the reason
     ├── NoWebhookConfigured            no endpoint serves the learner's region
     ├── TaskFailed                     what ended a task, told without its words: Celery logs whatever a task raises
-    ├── SecretUnreadable               a signing secret was encrypted with a key that the site no longer has
+    ├── SecretUnreadable               a secret of an endpoint is missing, or was encrypted with a key that is gone
     ├── LearningTimeUnavailable        no learning time to be had; the webhook goes out without it
     │   ├── SnowflakeNotConfigured     settings or package; stays so until somebody acts
     │   ├── SnowflakeUnreachable       transient: login, network, timeout
@@ -19,6 +19,7 @@ Every error this package raises.
     └── DeliveryFailed                 an attempt without an HTTP answer
         ├── AddressRefused             the endpoint's name leads to an address that must not be dialled
         ├── DeadlineExceeded           the attempt took longer than the endpoint is given
+        ├── SignInFailed               no access token was to be had to sign in with
         └── ConnectionFailed           name lookup, connect, TLS or the connection broke
 
 Decisions look at the class, never at the text.
@@ -42,7 +43,7 @@ class NoWebhookConfigured(ChannelWebhookError):
 
 
 class SecretUnreadable(ChannelWebhookError):
-    """A signing secret cannot be decrypted with the site's keys; the text says what to do."""
+    """A secret of an endpoint is missing or cannot be decrypted with the site's keys; the text says what to do."""
 
 
 class TaskFailed(ChannelWebhookError):
@@ -103,6 +104,12 @@ class DeadlineExceeded(DeliveryFailed):
     """The attempt's time is used up."""
 
     code = "timeout"
+
+
+class SignInFailed(DeliveryFailed):
+    """The token server gave no access token; the text says why, in words of ours alone."""
+
+    code = "sign_in"
 
 
 class ConnectionFailed(DeliveryFailed):

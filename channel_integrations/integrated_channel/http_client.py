@@ -12,9 +12,10 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import requests
 import urllib3
@@ -31,7 +32,7 @@ from channel_integrations.integrated_channel.vetted_connections import (
     time_limit,
 )
 
-__all__ = ["HttpAnswer", "check_ca_bundle", "check_url", "post_json", "try_connection"]
+__all__ = ["HttpAnswer", "check_ca_bundle", "check_url", "post_form", "post_json", "try_connection"]
 
 #: bytes of an answer that are read at the most
 MAX_ANSWER_BYTES = 64 * 1024
@@ -46,14 +47,23 @@ class HttpAnswer:
     """
     What an endpoint answered.
 
-    ``headers`` has its names in lower case; ``body_start`` is text of up to 1024 characters without control characters;
-    ``duration_ms`` is milliseconds from the name lookup to the end of the answer.
+    ``headers`` has its names in lower case; ``body_start`` is text without control characters, up to 1024 of them (of
+    the answer to a form as much as is read); ``duration_ms`` is milliseconds from the name lookup to the end of the
+    answer.
     """
 
     status: int
     headers: dict[str, str]
-    body_start: str
+    body_start: str = field(repr=False)
     duration_ms: int
+
+
+class _Request(NamedTuple):
+    """What is sent, and how much of the answer's text is kept."""
+
+    body: bytes
+    headers: dict[str, str]
+    kept_characters: int
 
 
 def post_json(
@@ -70,14 +80,28 @@ def post_json(
     :raises DeadlineExceeded: the time is used up
     :raises ConnectionFailed: lookup, connect or TLS failed, or the connection broke
     """
+    request = _Request(body, {**headers, "Content-Type": "application/json"}, KEPT_CHARACTERS)
+    return _post(url, request, timeout_seconds, ca_bundle)
+
+
+def post_form(
+    url: str, fields: dict[str, str], headers: dict[str, str], timeout_seconds: float, ca_bundle: str = ""
+) -> HttpAnswer:
+    """The same for a form, as browsers send it; ``body_start`` is as much of the answer as is read."""
+    headers = {**headers, "Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    request = _Request(urlencode(fields).encode(), headers, MAX_ANSWER_BYTES)
+    return _post(url, request, timeout_seconds, ca_bundle)
+
+
+def _post(url: str, request: "_Request", timeout_seconds: float, ca_bundle: str) -> HttpAnswer:
     check_url(url)
     started = time.monotonic()
     with time_limit(timeout_seconds):
         try:
             response = _session().post(
                 url,
-                data=body,
-                headers={**headers, "Content-Type": "application/json"},
+                data=request.body,
+                headers=request.headers,
                 timeout=timeout_seconds,
                 allow_redirects=False,
                 stream=True,
@@ -85,7 +109,7 @@ def post_json(
                 proxies=_proxies(),
             )
             with response:
-                text = _read_start(response)
+                text = _read_start(response, request.kept_characters)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as err:
             cause = _cause(err)
             raise _our_error(err, cause) from cause
@@ -146,7 +170,7 @@ def _proxies() -> dict[str, str] | None:
     return {"http": proxy, "https": proxy} if proxy else None
 
 
-def _read_start(response: requests.Response) -> str:
+def _read_start(response: requests.Response, kept: int) -> str:
     """
     The start of the answer; a connection whose answer is longer than what is read is closed, not kept.
 
@@ -161,15 +185,15 @@ def _read_start(response: requests.Response) -> str:
             start += chunk
     except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError):
         seconds_left()  # raises where it was the deadline that broke it off
-    text = _inflated(start, response.headers.get("Content-Encoding", "")).decode("utf-8", "replace")[:KEPT_CHARACTERS]
+    text = _inflated(start, response.headers.get("Content-Encoding", ""), kept).decode("utf-8", "replace")[:kept]
     return "".join(character for character in text if character.isprintable() or character in "\n\t")
 
 
-def _inflated(start: bytes, encoding: str) -> bytes:
+def _inflated(start: bytes, encoding: str, kept: int) -> bytes:
     """As much of a compressed answer (we asked for none) as is kept: what urllib3 would inflate has no bound."""
     if encoding.strip().lower() in ("gzip", "x-gzip", "deflate"):
         with suppress(zlib.error):
-            return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(start, 4 * KEPT_CHARACTERS)
+            return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(start, 4 * kept)
     return start
 
 

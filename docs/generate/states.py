@@ -39,7 +39,13 @@ TRANSITIONS = (
         4, (RECORDED,), PENDING, "still owed: the endpoint is chosen, the body frozen", ("webhook.mark_addressed",)
     ),
     Transition(5, (PENDING,), DELIVERED, "an attempt was answered with 2xx", ("webhook.mark_delivered",)),
-    Transition(6, (PENDING,), PENDING, "an attempt failed in a way that may pass", ("webhook.mark_to_be_retried",)),
+    Transition(
+        6,
+        (PENDING,),
+        PENDING,
+        "an attempt failed in a way that may pass; or its access token was refused, and it is sent again with another",
+        ("webhook.mark_to_be_retried", "webhook.mark_to_be_signed_in_anew"),
+    ),
     Transition(7, (PENDING,), FAILED, "a final answer, or the schedule is used up", ("webhook.mark_failed",)),
     Transition(
         8,

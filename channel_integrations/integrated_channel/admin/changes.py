@@ -9,9 +9,12 @@ from django import forms
 from django.utils.translation import gettext, override
 
 from channel_integrations.integrated_channel.admin.moments import written
+from channel_integrations.integrated_channel.admin.sign_in_fields import SECRETS
 
-#: too long to be read in a history
-ONLY_NAMED = ("ca_bundle",)
+#: too long to be read in a history, or secret
+ONLY_NAMED = ("ca_bundle", *SECRETS)
+#: some partners put a token into the query
+URLS = ("webhook_url", "token_url")
 
 
 def with_values(message: list[dict], form: forms.ModelForm) -> list[dict]:
@@ -42,14 +45,13 @@ def _in_words(form: forms.ModelForm, name: str, value: Any) -> str:
         return gettext("yes") if value else gettext("no")
     if isinstance(value, datetime):
         return written(value)
-    if name == "webhook_url":
+    if name in URLS:
         return _without_query(value)
     choices = dict(getattr(form.fields[name], "choices", None) or {}) if name != "enterprise_customer" else {}
     return str(choices.get(value, getattr(value, "pk", value)))
 
 
 def _without_query(url: str) -> str:
-    """Some partners put a token there."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -5,15 +5,18 @@ from urllib.parse import urlsplit
 
 from django.contrib import admin
 from django.urls import reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_post_parameters
 
 from channel_integrations.integrated_channel.admin.changes import with_values
 from channel_integrations.integrated_channel.admin.endpoint_form import EndpointForm
 from channel_integrations.integrated_channel.admin.endpoint_state import notices, states
 from channel_integrations.integrated_channel.admin.endpoint_views import EndpointViews
 from channel_integrations.integrated_channel.admin.moments import NONE, unbroken, written
+from channel_integrations.integrated_channel.admin.sign_in_fields import SECRETS, secret_state
 from channel_integrations.integrated_channel.models import LearningTime, WebhookEndpointHealth
 from channel_integrations.integrated_channel.services import rollout
 from channel_integrations.integrated_channel.services.endpoint_gate import has_health
@@ -68,6 +71,21 @@ class EndpointAdmin(EndpointViews):
             {
                 "fields": ("enterprise_customer", "region", "webhook_url"),
                 "description": _("One endpoint for each customer and region of its learners."),
+            },
+        ),
+        (
+            _("Sign-in"),
+            {
+                "fields": (
+                    "sign_in",
+                    "bearer_token",
+                    "token_url",
+                    "client_id",
+                    "client_secret",
+                    "scope",
+                    "client_authentication",
+                ),
+                "description": _("Leave this as it is unless the partner asks for more than the signature."),
             },
         ),
         (
@@ -126,6 +144,14 @@ class EndpointAdmin(EndpointViews):
         except ValueError:  # a row that was written past the form
             return endpoint.webhook_url
 
+    @admin.display(description=_("Bearer token"))
+    def bearer_token(self, endpoint):
+        return secret_state(endpoint, "bearer_token")
+
+    @admin.display(description=_("Client secret"))
+    def client_secret(self, endpoint):
+        return secret_state(endpoint, "client_secret")
+
     @admin.display(description=_("state"))
     def state(self, endpoint):
         return format_html_join("; ", "{}", ((state,) for state in states(endpoint)))
@@ -163,6 +189,11 @@ class EndpointAdmin(EndpointViews):
 
     # Django's own pages
 
+    @method_decorator(sensitive_post_parameters(*SECRETS))
+    def changeform_view(self, *args, **kwargs):
+        """Should it fail, no report of the error has what was typed in."""
+        return super().changeform_view(*args, **kwargs)
+
     def changelist_view(self, request, extra_context=None):
         return super().changelist_view(request, {"notices": notices, **(extra_context or {})})
 
@@ -181,6 +212,7 @@ class EndpointAdmin(EndpointViews):
     def save_model(self, request, obj, form, change):
         """Switched on by hand is switched on altogether, whatever the sender thought of the endpoint before."""
         super().save_model(request, obj, form, change)
+        form.keep_secrets()
         if obj.learning_time != (form.initial.get("learning_time") or LearningTime.ROLLOUT):
             rollout.record_switch(obj, by=request.user.pk)
         if change and obj.active and "active" in form.changed_data:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The form of an endpoint: what each field does, its bounds, default, an example; errors that say what to type."""
 
-from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
+from channel_integrations.integrated_channel.admin import sign_in_fields
+from channel_integrations.integrated_channel.admin.sign_in_fields import SignInFields
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
 from channel_integrations.integrated_channel.models.endpoint import MAX_CONCURRENT_REQUESTS, MAX_TIMEOUT_SECONDS
 
@@ -19,20 +20,25 @@ _NO_CUSTOMER = _("Choose a customer: press the magnifying glass, or paste the cu
 _NO_LIMIT = _("Type a whole number of 1 or more, or leave it empty.")
 
 
-class EndpointForm(forms.ModelForm):
+class EndpointForm(SignInFields):
     """Validated by the model, which refuses what the sender would refuse."""
 
     class Meta:
         model = EnterpriseWebhookConfiguration
-        fields = "__all__"  # noqa: DJ007  (the admin's fieldsets name them)
+        fields = "__all__"  # the admin's fieldsets name them
         labels = {
             "webhook_url": _("URL"),
             "webhook_timeout_seconds": _("Timeout (seconds)"),
             "max_requests_per_minute": _("Requests per minute"),
             "max_concurrent_requests": _("Requests at once"),
             "ca_bundle": _("CA certificates"),
+            "sign_in": _("Sign-in"),
+            "token_url": _("Token URL"),
+            "client_id": _("Client id"),
+            "client_authentication": _("Client id and secret go"),
         }
         help_texts = {
+            **sign_in_fields.HELP_TEXTS,
             "enterprise_customer": _(
                 "Whose learners' completions are sent here. The customer's UUID; the magnifying glass finds it by name."
             ),
@@ -90,6 +96,7 @@ class EndpointForm(forms.ModelForm):
             "webhook_url": dict.fromkeys(
                 ("required", "invalid"), _("Type an https URL, for example https://partner.example.com/webhooks.")
             ),
+            "token_url": {"invalid": _("Type an https URL, for example https://login.partner.example.com/token.")},
             "webhook_timeout_seconds": _from_to(1, MAX_TIMEOUT_SECONDS),
             "max_concurrent_requests": _from_to(1, MAX_CONCURRENT_REQUESTS),
             "max_requests_per_minute": dict.fromkeys(("min_value", "max_value", "invalid"), _NO_LIMIT),

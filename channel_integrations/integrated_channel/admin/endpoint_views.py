@@ -72,7 +72,7 @@ class EndpointViews(admin.ModelAdmin):
             result, problem = None, str(err)
         answer = result.answer if result else None
         error = result.error if result else "secret_unreadable"
-        outcome = f"HTTP {answer.status}" if answer else error
+        outcome = f"HTTP {answer.status}" if answer else (result.error_told if result else error)
         self.log_change(request, endpoint, gettext("Sent a test event: %(outcome)s.") % {"outcome": outcome})
         shown = {
             "result": result,

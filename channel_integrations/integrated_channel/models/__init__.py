@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """
-The tables: endpoints with their health and secrets, webhooks with their attempts, statements to Snowflake, leases,
-heartbeats, the decisions of the rollout, and why passes made no webhook.
+The tables: endpoints with their health, secrets and credentials, webhooks with their attempts, statements to Snowflake,
+leases, heartbeats, the decisions of the rollout, and why passes made no webhook.
 
 No table here has a database foreign key. An insert with one waits behind any transaction that has updated the parent
 (user, customer, endpoint) and makes such transactions deadlock, and a left-over constraint of an uninstalled app keeps
@@ -9,10 +9,13 @@ customers from being deleted.
 """
 
 from channel_integrations.integrated_channel.models.attempt import WebhookDeliveryAttempt
+from channel_integrations.integrated_channel.models.credential import WebhookEndpointCredential
 from channel_integrations.integrated_channel.models.endpoint import (
+    ClientAuthentication,
     EnterpriseWebhookConfiguration,
     LearningTime,
     Region,
+    SignIn,
 )
 from channel_integrations.integrated_channel.models.health import WebhookEndpointHealth
 from channel_integrations.integrated_channel.models.heartbeat import WebhookHeartbeat
@@ -31,10 +34,13 @@ from channel_integrations.integrated_channel.models.webhook import (
 __all__ = [
     "FINISHED",
     "UNFINISHED",
+    "ClientAuthentication",
     "EnterpriseWebhookConfiguration",
     "LearningTime",
     "Region",
+    "SignIn",
     "WebhookDeliveryAttempt",
+    "WebhookEndpointCredential",
     "WebhookEndpointHealth",
     "WebhookHeartbeat",
     "WebhookLease",

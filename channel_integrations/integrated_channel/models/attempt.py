@@ -3,7 +3,9 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from http import HTTPStatus
 from typing import NamedTuple
+from uuid import UUID
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -30,12 +32,28 @@ KEPT_HEADER_CHARACTERS = 200
 
 
 class AttemptResult(NamedTuple):
-    """What came of a POST: an answer, or the code of the error; ``duration_ms`` is milliseconds."""
+    """
+    What came of a POST: an answer, or the code of the error; ``duration_ms`` is milliseconds.
+
+    ``detail`` says more about the error, in words of ours. ``token_id`` is that of the access token that was shown.
+    """
 
     started_at: datetime
     answer: HttpAnswer | None
     error: str
     duration_ms: int
+    detail: str = ""
+    token_id: UUID | None = None
+
+    @property
+    def error_told(self) -> str:
+        """The code of the error, with its detail."""
+        return f"{self.error}: {self.detail}" if self.detail else self.error
+
+    @property
+    def token_refused(self) -> bool:
+        """Whether another access token may mend it."""
+        return self.token_id is not None and self.answer is not None and self.answer.status == HTTPStatus.UNAUTHORIZED
 
 
 class WebhookDeliveryAttempt(models.Model):

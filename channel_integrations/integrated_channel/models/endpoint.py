@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Where webhooks go."""
 
+import re
 from datetime import timedelta
 
 from django.core.exceptions import ValidationError
@@ -18,6 +19,11 @@ MAX_TIMEOUT_SECONDS = 60
 MAX_CONCURRENT_REQUESTS = 32
 
 
+# RFC 6749, appendix A.1 and A.4
+_CLIENT_ID = re.compile(r"[ -~]*\Z")
+_SCOPE = re.compile(r"([!#-\[\]-~]+( [!#-\[\]-~]+)*)?\Z")
+
+
 class Region(models.TextChoices):
     """Where a learner is, as far as the choice of an endpoint is concerned."""
 
@@ -32,6 +38,21 @@ class LearningTime(models.TextChoices):
     ROLLOUT = "rollout", _("as the site's rollout says")
     ALWAYS = "always", _("always: for every learner, whatever the percentage")
     NEVER = "never", _("never")
+
+
+class SignIn(models.TextChoices):
+    """What an endpoint wants to see of us beside the signature."""
+
+    NONE = "none", _("none: the signature alone")
+    BEARER = "bearer", _("a bearer token that the partner has given out")
+    OAUTH = "oauth", _("OAuth 2.0 client credentials")
+
+
+class ClientAuthentication(models.TextChoices):
+    """Where a token server looks for the client's id and secret (RFC 6749, 2.3.1)."""
+
+    BASIC = "basic", _("in the Authorization header (HTTP Basic)")
+    BODY = "body", _("in the form")
 
 
 class EnterpriseWebhookConfiguration(models.Model):
@@ -104,6 +125,31 @@ class EnterpriseWebhookConfiguration(models.Model):
             "Nothing carries it while the site's flag is off or the rollout is paused."
         ),
     )
+    # Nullable, as above; NULL is "none". What is secret of it is in WebhookEndpointCredential.
+    sign_in = models.CharField(  # noqa: DJ001
+        _("sign-in"),
+        max_length=10,
+        choices=SignIn.choices,
+        default=SignIn.NONE,
+        null=True,
+        help_text=_("What each webhook carries in its Authorization header. It is signed whatever this says."),
+    )
+    token_url = models.URLField(  # noqa: DJ001
+        _("token URL"), max_length=500, null=True, blank=True, help_text=_("Where access tokens are asked for.")
+    )
+    client_id = models.CharField(  # noqa: DJ001
+        _("client id"), max_length=255, null=True, blank=True, help_text=_("Who we are to the token server.")
+    )
+    scope = models.CharField(  # noqa: DJ001
+        max_length=500, null=True, blank=True, help_text=_("What the access token is to be good for.")
+    )
+    client_authentication = models.CharField(  # noqa: DJ001
+        max_length=10,
+        choices=ClientAuthentication.choices,
+        default=ClientAuthentication.BASIC,
+        null=True,
+        help_text=_("Where the token server looks for client id and secret."),
+    )
     created = models.DateTimeField(auto_now_add=True)
     modified = models.DateTimeField(auto_now=True)
 
@@ -125,11 +171,18 @@ class EnterpriseWebhookConfiguration(models.Model):
             ("webhook_url", check_url),
             ("retry_schedule", parse_schedule),
             ("ca_bundle", check_ca_bundle),
+            *((("token_url", check_url),) if self.token_url or self.sign_in == SignIn.OAUTH else ()),
         ):
             try:
                 check(getattr(self, field) or "")
             except (AddressRefused, ValueError) as err:
                 errors[field] = str(err)
+        if self.sign_in == SignIn.OAUTH and not self.client_id:
+            errors["client_id"] = _("Type the client id that the partner has given you.")
+        if not _CLIENT_ID.match(self.client_id or ""):
+            errors["client_id"] = _("A client id has printable ASCII characters alone: paste it again as a whole.")
+        if not _SCOPE.match(self.scope or ""):
+            errors["scope"] = _("Type scopes with single spaces between them, for example: hooks.write courses.read")
         if errors:
             raise ValidationError(errors)
 

@@ -280,6 +280,12 @@ class WebhookTransmissionQueue(models.Model):
             status=WebhookStatus.PENDING, due_at=timezone.now() + delay, reason=reason[:100]
         )
 
+    def mark_to_be_signed_in_anew(self, reason: str) -> bool:
+        """The access token was refused: another attempt at once, which takes nothing from the schedule."""
+        return self._release(
+            attempts_made=self.attempts_made + 1, status=WebhookStatus.PENDING, due_at=timezone.now(), reason=reason
+        )
+
     def mark_failed(self, reason: str) -> bool:
         """An attempt failed for good."""
         return self._release_after_attempt(status=WebhookStatus.FAILED, finished_at=timezone.now(), reason=reason[:100])

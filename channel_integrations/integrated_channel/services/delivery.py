@@ -31,6 +31,7 @@ from channel_integrations.integrated_channel.services import endpoint_gate
 from channel_integrations.integrated_channel.services.addressing import BATCH as ADDRESSED_AT_ONCE
 from channel_integrations.integrated_channel.services.addressing import address_due, still_owed
 from channel_integrations.integrated_channel.services.sending import send_signed
+from channel_integrations.integrated_channel.services.sign_in import SignedIn, SignIns, TokenRequest
 from channel_integrations.integrated_channel.services.slots import LeasedSlot, Slot, Unlimited
 from channel_integrations.integrated_channel.services.write_back import Finished, write_back
 from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK
@@ -68,6 +69,7 @@ class Round:
     under_way: dict[Future, Attempt] = field(default_factory=dict)
     served: dict[int, float] = field(default_factory=dict)
     secrets: dict[int, list[str]] = field(default_factory=dict)
+    sign_ins: SignIns = field(default_factory=SignIns)
     attempts: int = 0
 
     def claim_until(self, deadline: float, slot: Slot) -> bool:
@@ -128,25 +130,62 @@ class Round:
         if endpoint.pk not in self.secrets:
             self.secrets[endpoint.pk] = _secrets_of(endpoint)
         secrets = self.secrets[endpoint.pk]
-        webhooks = endpoint_gate.admit(endpoint, wanted) if secrets else []
+        sign_in = self._sign_in_to(endpoint) if secrets else None
+        if sign_in is None:
+            return 0
+        if isinstance(sign_in, SignedIn):
+            return self._submit(endpoint, wanted, secrets, sign_in)[0]
+        started = 0
+        try:
+            # One attempt asks; the others go out with what it gets.
+            admitted, started = self._submit(endpoint, 1, secrets, sign_in)
+            return admitted
+        finally:
+            if started:
+                self.sign_ins.under_way(sign_in)
+            else:
+                sign_in.give_back()
+
+    def _submit(
+        self,
+        endpoint: EnterpriseWebhookConfiguration,
+        wanted: int,
+        secrets: list[str],
+        sign_in: SignedIn | TokenRequest,
+    ) -> tuple[int, int]:
+        """How many were admitted, and how many of those are still owed and on their way."""
+        webhooks = endpoint_gate.admit(endpoint, wanted)
         with WebhookTransmissionQueue.objects.given_back_on_error(webhooks):
             owed = still_owed(webhooks)
         for webhook in owed:
-            job = _senders().submit(send_signed, endpoint, str(webhook.webhook_id), webhook.body, secrets)
+            job = _senders().submit(send_signed, endpoint, str(webhook.webhook_id), webhook.body, secrets, sign_in)
             self.under_way[job] = Attempt(webhook, endpoint)
-        return len(webhooks)
+        return len(webhooks), len(owed)
+
+    def _sign_in_to(self, endpoint: EnterpriseWebhookConfiguration) -> SignedIn | TokenRequest | None:
+        """None where nothing can be sent now."""
+        try:
+            return self.sign_ins.to(endpoint)
+        except SecretUnreadable as err:
+            lines.error("webhook_endpoint", "secret_unreadable", endpoint_id=endpoint.pk, reason=err)
+            WebhookEndpointHealth.pause(endpoint.pk, SECRET_PAUSE, "sign-in secret cannot be read")
+            return None
 
     def _finish(self, seconds: float | None) -> None:
         """Write back what has come to its end, waiting so long for the first of it."""
-        if wait(self.under_way, timeout=seconds, return_when=FIRST_COMPLETED).done:
+        if wait([*self.under_way, *self.sign_ins.answers()], timeout=seconds, return_when=FIRST_COMPLETED).done:
             # Others are about to: what is written back together costs little more than one.
             done = wait(self.under_way, timeout=GATHER_SECONDS).done
+            self.sign_ins.settle()
             self.attempts += len(done)
             write_back([self._finished(job) for job in done])
 
     def _finished(self, job: Future) -> Finished:
         webhook, endpoint = self.under_way.pop(job)
-        return Finished(webhook, endpoint, webhook.attempts_made + 1, job.result())
+        finished = Finished.of(webhook, endpoint, job.result())
+        if finished.is_renewed and finished.result.token_id:
+            self.sign_ins.refused(endpoint.pk, finished.result.token_id)
+        return finished
 
 
 def free_slot() -> LeasedSlot | None:

@@ -5,11 +5,12 @@ import time
 
 from django.utils import timezone
 
-from channel_integrations.integrated_channel.exceptions import DeliveryFailed
+from channel_integrations.integrated_channel.exceptions import DeliveryFailed, SignInFailed
 from channel_integrations.integrated_channel.http_client import post_json
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
 from channel_integrations.integrated_channel.models.attempt import AttemptResult
+from channel_integrations.integrated_channel.services.sign_in import NOTHING_TO_SHOW, SignedIn, TokenRequest
 from channel_integrations.integrated_channel.signing import signature_headers
 from channel_integrations.integrated_channel.tracing import span, tell
 
@@ -17,25 +18,47 @@ lines = LogLines(__name__)
 
 
 def send_signed(
-    endpoint: EnterpriseWebhookConfiguration, webhook_id: str, body: str, secrets: list[str]
+    endpoint: EnterpriseWebhookConfiguration,
+    webhook_id: str,
+    body: str,
+    secrets: list[str],
+    sign_in: SignedIn | TokenRequest = NOTHING_TO_SHOW,
 ) -> AttemptResult:
-    """POST a body, signed now, within the endpoint's timeout. Runs in any thread: the database is not touched."""
+    """
+    POST a body, signed now, within the endpoint's timeout. Runs in any thread: the database is not touched.
+
+    Where an access token has to be asked for first, that is part of the attempt and of its time.
+    """
     with span("attempt", webhook_id=webhook_id, endpoint_id=endpoint.pk):
-        result = _send(endpoint, webhook_id, body, secrets)
+        result = _send(endpoint, webhook_id, body, secrets, sign_in)
         tell(http_status=result.answer.status if result.answer else None, error=result.error or None)
     return result
 
 
-def _send(endpoint: EnterpriseWebhookConfiguration, webhook_id: str, body: str, secrets: list[str]) -> AttemptResult:
+def _send(
+    endpoint: EnterpriseWebhookConfiguration,
+    webhook_id: str,
+    body: str,
+    secrets: list[str],
+    sign_in: SignedIn | TokenRequest,
+) -> AttemptResult:
     started_at, started = timezone.now(), time.monotonic()
-    answer, error = None, ""
+    answer, error, detail, token_id = None, "", "", None
     try:
+        signed_in = sign_in.within(endpoint.timeout_seconds)
+        token_id = signed_in.token_id
+        seconds = endpoint.timeout_seconds - (time.monotonic() - started)
+        if seconds <= 0:
+            raise SignInFailed("token server: timeout")
         data = body.encode()
-        headers = signature_headers(webhook_id, data, secrets, started_at)
-        answer = post_json(endpoint.webhook_url, data, headers, endpoint.timeout_seconds, endpoint.ca_bundle)
+        headers = signature_headers(webhook_id, data, secrets, timezone.now())
+        answer = post_json(endpoint.webhook_url, data, {**headers, **signed_in.headers}, seconds, endpoint.ca_bundle)
+    except SignInFailed as err:
+        error, detail = err.code, str(err)
     except DeliveryFailed as err:
         error = err.code
     except Exception as err:  # A fault of ours is no reason to lose this webhook, nor those beside it.
         lines.failure("webhook_delivery", err, webhook_id=webhook_id, endpoint_id=endpoint.pk)
         error = "internal"
-    return AttemptResult(started_at, answer, error, round((time.monotonic() - started) * 1000))
+    duration_ms = round((time.monotonic() - started) * 1000)
+    return AttemptResult(started_at, answer, error, duration_ms, detail, token_id)

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
@@ -24,13 +24,28 @@ from channel_integrations.integrated_channel.tracing import span
 lines = LogLines(__name__)
 
 
+#: the reason of a webhook whose access token was refused, until it has been sent with another
+TO_SIGN_IN_ANEW = "HTTP 401, to be sent again with a new access token"
+
+
 class Finished(NamedTuple):
-    """A POST that has come to its end; ``number`` counts the webhook's attempts."""
+    """
+    A POST that has come to its end; ``number`` counts the webhook's attempts.
+
+    ``is_renewed``: its access token was refused, and it goes out again at once with another.
+    """
 
     webhook: WebhookTransmissionQueue
     endpoint: EnterpriseWebhookConfiguration
     number: int
     result: AttemptResult
+    is_renewed: bool = False
+
+    @classmethod
+    def of(cls, webhook: WebhookTransmissionQueue, endpoint: Any, result: AttemptResult) -> "Finished":
+        """Before anything of it is written: a webhook that has just been renewed is not renewed once more."""
+        is_renewed = result.token_refused and webhook.reason != TO_SIGN_IN_ANEW
+        return cls(webhook, endpoint, webhook.attempts_made + 1, result, is_renewed)
 
     @property
     def outcome(self) -> Outcome:
@@ -40,7 +55,9 @@ class Finished(NamedTuple):
     @property
     def reason(self) -> str:
         answer = self.result.answer
-        return f"HTTP {answer.status}" if answer else self.result.error
+        if answer:
+            return TO_SIGN_IN_ANEW if self.is_renewed else f"HTTP {answer.status}"
+        return self.result.error_told
 
 
 def write_back(finished: Sequence[Finished]) -> None:
@@ -87,6 +104,8 @@ def _move(finished: Sequence[Finished]) -> set[int]:
 
 def _move_failed(each: Finished) -> bool:
     webhook = each.webhook
+    if each.is_renewed:
+        return webhook.mark_to_be_signed_in_anew(each.reason)
     if each.outcome is Outcome.GONE:
         return webhook.mark_refused(each.reason)
     delay = delay_after(webhook.tries + 1, each.endpoint.schedule)
@@ -131,6 +150,8 @@ def _note(endpoint_id: int, each: Finished) -> None:
     if each.outcome is Outcome.DELIVERED:
         WebhookEndpointHealth.note_success(endpoint_id, timezone.now())
         return
+    if each.is_renewed:  # Tokens end; it says nothing of the endpoint yet.
+        return
     failure = Failure(
         each.reason,
         began_at=each.result.started_at,
@@ -148,7 +169,7 @@ def _asked_pause(result: AttemptResult) -> timedelta | None:
 
 
 def _log(each: Finished, held: bool) -> None:
-    status = each.outcome.value if held else "lease_lost"
+    status = ("token_refused" if each.is_renewed else each.outcome.value) if held else "lease_lost"
     answer = each.result.answer
     lines.info(
         "webhook_delivery",
@@ -158,5 +179,6 @@ def _log(each: Finished, held: bool) -> None:
         attempt=each.number,
         http_status=answer.status if answer else None,
         error=each.result.error,
+        reason=each.result.detail,
         duration_ms=each.result.duration_ms,
     )

@@ -171,7 +171,15 @@ def test_a_test_event_in_json(endpoint, receiver):
     told = answer("send_test_webhook", "--endpoint", endpoint.pk)
     assert told.pop("duration_ms") >= 0
     url = receiver.url_for("/hook")
-    taken = {"endpoint": endpoint.pk, "url": url, "taken": True, "status": 200, "error": "", "answer": "ok"}
+    taken = {
+        "endpoint": endpoint.pk,
+        "url": url,
+        "taken": True,
+        "status": 200,
+        "error": "",
+        "detail": "",
+        "answer": "ok",
+    }
     assert told == taken
 
 

@@ -42,6 +42,7 @@ ANSWERS = {
     "address_refused": _("none: the sender refuses the address"),
     "connection": _("none: no connection"),
     "timeout": _("none in time"),
+    "sign_in": _("none: no access token to sign in with"),
     "internal": _("none: the sender itself failed"),
 }
 HEARTBEATS = {

@@ -17,8 +17,9 @@ class Command(BaseCommand):
 
     help = (
         "Says whether everything that completion webhooks need is there and working: one line for each check, and "
-        "below each that is not in order, what to do. It changes nothing, sends no webhook, and takes less than a "
-        "minute even when everything is down. Exit status: 0 all in order, or warnings alone; 1 a problem was found "
+        "below each that is not in order, what to do. It changes nothing (but keeps the access tokens that it asks "
+        "for, where endpoints are signed in to by OAuth), sends no webhook, and takes less than a minute even when "
+        "everything is down. Exit status: 0 all in order, or warnings alone; 1 a problem was found "
         "(with --strict, or a warning); 2 the command was typed wrongly."
     )
     # What the system checks say is the first thing that it tells.

@@ -28,6 +28,8 @@ from channel_integrations.integrated_channel.services.doctor.findings import (
     warning,
 )
 from channel_integrations.integrated_channel.services.doctor.moments import ago, span
+from channel_integrations.integrated_channel.services.doctor.sign_in import Found, sign_in, ways_to_sign_in
+from channel_integrations.integrated_channel.services.sign_in import TokenRequest
 
 #: seconds for one endpoint, and for all of them together
 DIAL_SECONDS = 5.0
@@ -49,22 +51,29 @@ def endpoints() -> Findings:
             "Add or switch one on in the Django admin: Completion webhooks, Webhook endpoints "
             "(/admin/channel_webhooks/enterprisewebhookconfiguration/)",
         )
-    dialled = _dial(on)
+    ways = ways_to_sign_in(on)
+    dialled = _dial(on, ways)
     for endpoint in every:
-        yield from _examine(endpoint, dialled.get(endpoint.pk))
+        yield from _examine(endpoint, dialled.get(endpoint.pk), ways.get(endpoint.pk))
 
 
-def _examine(endpoint: EnterpriseWebhookConfiguration, dialled: Future | None) -> Iterator[Finding]:
+def _examine(endpoint: EnterpriseWebhookConfiguration, dialled: Future | None, way: Found) -> Iterator[Finding]:
     name = f"endpoint {endpoint.pk}"
     who = f"{endpoint.enterprise_customer.name}, {endpoint.region}, {_host(endpoint.webhook_url)}"
     if not endpoint_gate.is_on(endpoint):
         yield _switched_off(endpoint, name, who)
         return
-    wrong = [*_connection(endpoint, name, who, dialled), *_secret(endpoint, name, who), *_health(endpoint, name, who)]
+    wrong = [
+        *_connection(endpoint, name, who, dialled),
+        *_secret(endpoint, name, who),
+        *sign_in(endpoint, name, who, way),
+        *_health(endpoint, name, who),
+    ]
     yield from wrong
     if not wrong:
         how = "the proxy answers" if conf.proxy_url() else "it answers"
-        yield ok(f"{who}: {how}, its secret can be read, no failure since its last success", name)
+        token = ", an access token can be had" if isinstance(way, TokenRequest) else ""
+        yield ok(f"{who}: {how}, its secret can be read{token}, no failure since its last success", name)
 
 
 def _switched_off(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Finding:
@@ -179,16 +188,20 @@ def _parked(endpoint: EnterpriseWebhookConfiguration) -> int:
     return parked.aggregate(rows=Count("pk"))["rows"]
 
 
-def _dial(every: Sequence[EnterpriseWebhookConfiguration]) -> dict[int, Future]:
-    """Connect to all of them, many at once, and hang up."""
+def _dial(every: Sequence[EnterpriseWebhookConfiguration], ways: dict[int, Found]) -> dict[int, Future]:
+    """Connect to all of them, many at once, and hang up; their token servers are asked for a token."""
     pool = ThreadPoolExecutor(DIALLED_AT_ONCE, thread_name_prefix="webhook-doctor")
-    dialled = {
+    dialled: dict[int, Future] = {
         endpoint.pk: pool.submit(
             try_connection, endpoint.webhook_url, min(DIAL_SECONDS, endpoint.timeout_seconds), endpoint.ca_bundle
         )
         for endpoint in every
     }
-    wait(dialled.values(), timeout=ALL_SECONDS)
+    times = {endpoint.pk: min(DIAL_SECONDS, endpoint.timeout_seconds) for endpoint in every}
+    asked: list[Future] = [
+        pool.submit(way.within, times[pk]) for pk, way in ways.items() if isinstance(way, TokenRequest)
+    ]
+    wait([*dialled.values(), *asked], timeout=ALL_SECONDS)
     pool.shutdown(wait=False, cancel_futures=True)
     return {pk: job for pk, job in dialled.items() if not job.cancelled()}
 
