@@ -41,6 +41,8 @@ CANCELLED = {
     "the learner is no longer linked to the customer": "the learner is linked again",
     "the customer does not report audit enrolments": "the customer's two settings on audit enrolments, "
     "or a mode that is paid for",
+    "the endpoint does not take the learner's region": "the endpoint's region, or what it accepts, as it was; "
+    "a webhook that was addressed goes to no other",
     "endpoint deleted": "nothing for a webhook that was addressed: it belongs to the endpoint that is gone",
     "learner retired": "nothing: it has been scrubbed",
     "past its retention": "nothing: it has been scrubbed",

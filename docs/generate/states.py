@@ -61,7 +61,7 @@ TRANSITIONS = (
         12,
         (RECORDED,),
         NO_ENDPOINT,
-        "the customer has no endpoint for the learner's region",
+        "the customer has no endpoint that takes the learner's region",
         ("webhook.mark_without_endpoint",),
     ),
     Transition(13, (DELIVERED, FAILED, CANCELLED, NO_ENDPOINT), RECORDED, "a person replays it", ("replay.replay",)),

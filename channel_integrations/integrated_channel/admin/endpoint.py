@@ -66,7 +66,7 @@ class EndpointAdmin(EndpointViews):
         (
             _("Who and where"),
             {
-                "fields": ("enterprise_customer", "region", "webhook_url"),
+                "fields": ("enterprise_customer", "region", "accepts_us", "accepts_eu", "webhook_url"),
                 "description": _("One endpoint for each customer and region of its learners."),
             },
         ),

@@ -24,9 +24,12 @@ class EndpointForm(forms.ModelForm):
 
     class Meta:
         model = EnterpriseWebhookConfiguration
+        field_classes = dict.fromkeys(("accepts_us", "accepts_eu"), forms.BooleanField)
         fields = "__all__"  # noqa: DJ007  (the admin's fieldsets name them)
         labels = {
             "webhook_url": _("URL"),
+            "accepts_us": _("Accepts learners from the US"),
+            "accepts_eu": _("Accepts learners from the EU"),
             "webhook_timeout_seconds": _("Timeout (seconds)"),
             "max_requests_per_minute": _("Requests per minute"),
             "max_concurrent_requests": _("Requests at once"),
@@ -37,8 +40,17 @@ class EndpointForm(forms.ModelForm):
                 "Whose learners' completions are sent here. The customer's UUID; the magnifying glass finds it by name."
             ),
             "region": _(
-                "Learners of this region, by the country in their sign-on record. One from the EU goes to the EU "
-                "endpoint or nowhere, one from the US to that of the US or else of Other. Default: Other."
+                "Learners of this region, by the country in their sign-on record, else by the customer's. One from "
+                "the US or the EU goes to the endpoint of that region, or else to that for Other if it accepts them, "
+                "never to that of another region. Default: Other."
+            ),
+            "accepts_us": _(
+                "Matters for the endpoint for Other only: whether it gets learners from the US where the customer has "
+                "no endpoint for the United States. On by default."
+            ),
+            "accepts_eu": _(
+                "Matters for the endpoint for Other only: whether it gets learners from the EU where the customer has "
+                "no endpoint for the European Union. Off by default: their data then goes nowhere. Agree on it first."
             ),
             "webhook_url": _(
                 "Where each webhook is posted. https on a public address, port 443 or from 1024 on, no user name or "
@@ -94,6 +106,12 @@ class EndpointForm(forms.ModelForm):
             "max_concurrent_requests": _from_to(1, MAX_CONCURRENT_REQUESTS),
             "max_requests_per_minute": dict.fromkeys(("min_value", "max_value", "invalid"), _NO_LIMIT),
         }
+
+    def __init__(self, *args, **kwargs):
+        """A tick or none: what a release that did not know of these has left empty is their default."""
+        super().__init__(*args, **kwargs)
+        if self.instance.accepts_us is None:
+            self.initial["accepts_us"] = True
 
     def add_error(self, field, error):
         """Whatever is wrong with a customer, the same helps; the errors of a UUID cannot be worded by ``Meta``."""

@@ -50,6 +50,19 @@ class EnterpriseWebhookConfiguration(models.Model):
         related_name="webhook_endpoints",
     )
     region = models.CharField(max_length=10, choices=Region.choices, default=Region.OTHER)
+    # Both are nullable for the previous release's code, which inserts endpoints without them; NULL is the default.
+    accepts_us = models.BooleanField(
+        _("accepts learners from the US"),
+        default=True,
+        null=True,
+        help_text=_("Of the endpoint for Other alone: it gets them where there is no endpoint for the United States."),
+    )
+    accepts_eu = models.BooleanField(
+        _("accepts learners from the EU"),
+        default=False,
+        null=True,
+        help_text=_("Of the endpoint for Other alone: it gets them where there is no endpoint for the European Union."),
+    )
     webhook_url = models.URLField(_("URL"), max_length=500, help_text=_("https, on a public address."))
     active = models.BooleanField(
         default=True,
@@ -130,8 +143,15 @@ class EnterpriseWebhookConfiguration(models.Model):
                 check(getattr(self, field) or "")
             except (AddressRefused, ValueError) as err:
                 errors[field] = str(err)
+        if self.accepts_eu and self.region != Region.OTHER:
+            errors["accepts_eu"] = _("Only the endpoint for Other can accept learners of another region: untick this.")
         if errors:
             raise ValidationError(errors)
+
+    def takes(self, region: str) -> bool:
+        """Whether a learner of this region may be sent here; one of a named region never to that of another one."""
+        accepted = {"US": self.accepts_us is not False, "EU": self.accepts_eu is True}
+        return self.region == region or (self.region == Region.OTHER and accepted.get(region, False))
 
     @property
     def timeout_seconds(self) -> int:

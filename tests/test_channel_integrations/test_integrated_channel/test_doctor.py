@@ -570,6 +570,26 @@ def test_endpoints(endpoint):
     assert line(endpoint).status is Status.SKIPPED
 
 
+def test_a_customer_whose_own_country_leads_to_no_endpoint(endpoint):
+    customer = endpoint.enterprise_customer
+    for country, region, is_warned in (
+        *((None, "OTHER", False), ("DE", "OTHER", True), ("US", "OTHER", False)),
+        *((None, "EU", True), ("DE", "EU", False), ("US", "EU", True)),
+    ):
+        type(customer).objects.update(country=country)
+        EnterpriseWebhookConfiguration.objects.update(region=region)
+        found = finding("endpoints")
+        if is_warned:
+            named = {"DE": "EU", "US": "US"}.get(country, "OTHER")
+            assert_red(found, Status.WARNING, f"{customer.name} has no endpoint for {named}", "Add one, or have that")
+            assert (f"its country is {country}" if country else "it has no country") in found.fact
+        else:
+            assert found.status is Status.OK
+    EnterpriseWebhookConfiguration.objects.update(region="OTHER", accepts_eu=True)
+    type(customer).objects.update(country="DE")
+    assert finding("endpoints").status is Status.OK
+
+
 def test_nothing_is_sent_to_an_endpoint(endpoint, receiver):
     findings("endpoints")
     assert receiver.log == []
