@@ -96,7 +96,7 @@ class EndpointAdmin(EndpointViews):
         (
             _("What is sent"),
             {
-                "fields": ("send_from", "all_completions", "learning_time"),
+                "fields": ("sends_completions", "sends_enrollments", "send_from", "all_completions", "learning_time"),
                 "description": _("Older completions are sent by the command backfill_webhooks alone."),
             },
         ),

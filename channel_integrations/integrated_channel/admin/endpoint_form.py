@@ -15,6 +15,8 @@ def _from_to(lowest: int, highest: int) -> dict[str, object]:
     return dict.fromkeys(("min_value", "max_value", "invalid", "required"), said)
 
 
+#: nullable in the database, where NULL is the default
+_TICKS = ("accepts_us", "accepts_eu", "sends_completions", "sends_enrollments")
 _NO_CUSTOMER = _("Choose a customer: press the magnifying glass, or paste the customer's UUID.")
 _NO_LIMIT = _("Type a whole number of 1 or more, or leave it empty.")
 
@@ -24,12 +26,14 @@ class EndpointForm(forms.ModelForm):
 
     class Meta:
         model = EnterpriseWebhookConfiguration
-        field_classes = dict.fromkeys(("accepts_us", "accepts_eu"), forms.BooleanField)
+        field_classes = dict.fromkeys(_TICKS, forms.BooleanField)
         fields = "__all__"  # noqa: DJ007  (the admin's fieldsets name them)
         labels = {
             "webhook_url": _("URL"),
             "accepts_us": _("Accepts learners from the US"),
             "accepts_eu": _("Accepts learners from the EU"),
+            "sends_completions": _("Completions"),
+            "sends_enrollments": _("Enrolments"),
             "webhook_timeout_seconds": _("Timeout (seconds)"),
             "max_requests_per_minute": _("Requests per minute"),
             "max_concurrent_requests": _("Requests at once"),
@@ -81,9 +85,17 @@ class EndpointForm(forms.ModelForm):
                 "Certificates to trust for this endpoint in place of the usual ones, in PEM form, from -----BEGIN "
                 "CERTIFICATE----- to -----END CERTIFICATE-----. Empty, the default: the usual ones."
             ),
+            "sends_completions": _(
+                "Whether completions of course runs are sent here, as event_type course_completion. On by default; "
+                "one of the two must be on."
+            ),
+            "sends_enrollments": _(
+                "Whether enrolments are sent here, as event_type course_enrollment, from now on and only in course "
+                "runs that the customer sponsors for the learner. Off by default; agree on it with the partner first."
+            ),
             "send_from": _(
-                "Completions passed before this moment make no webhook; backfill_webhooks sends them. Default: when "
-                "the endpoint is added. Example: 2026-11-01 00:00:00"
+                "Completions passed, and enrolments made, before this moment make no webhook; backfill_webhooks sends "
+                "such completions. Default: when the endpoint is added. Example: 2026-11-01 00:00:00"
             ),
             "all_completions": _(
                 "Off by default: only of course runs that the customer sponsors for the learner. On: every completion "
@@ -110,8 +122,9 @@ class EndpointForm(forms.ModelForm):
     def __init__(self, *args, **kwargs):
         """A tick or none: what a release that did not know of these has left empty is their default."""
         super().__init__(*args, **kwargs)
-        if self.instance.accepts_us is None:
-            self.initial["accepts_us"] = True
+        for name in _TICKS:
+            if getattr(self.instance, name) is None:
+                self.initial[name] = self._meta.model._meta.get_field(name).default
 
     def add_error(self, field, error):
         """Whatever is wrong with a customer, the same helps; the errors of a UUID cannot be worded by ``Meta``."""

@@ -3,9 +3,11 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.utils import timezone
 
+from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.exceptions import NoWebhookConfigured, WebhookNotOwed
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
@@ -14,8 +16,9 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
-from channel_integrations.integrated_channel.payloads import completion_payload, to_body
+from channel_integrations.integrated_channel.payloads import completion_payload, enrollment_payload, to_body
 from channel_integrations.integrated_channel.services import rollout
+from channel_integrations.integrated_channel.services.enrollments import look_again_at
 from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
 from channel_integrations.integrated_channel.services.region_service import Region, find_region, sign_on_regions
 from channel_integrations.integrated_channel.services.webhook_routing import endpoint_for
@@ -99,7 +102,11 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
             raise owed
         endpoint = _endpoint_of(webhook, owed, sign_on)
     except WebhookNotOwed as err:
-        _cancel(webhook, err)
+        again_at = look_again_at(webhook, str(err), timezone.now())
+        if again_at is None:
+            _cancel(webhook, err)
+        elif webhook.mark_to_be_looked_at_again(again_at, str(err)):
+            lines.info("webhook_addressing", "not_yet_owed", webhook_id=webhook.webhook_id, reason=err)
         return False
     except NoWebhookConfigured as err:
         if webhook.mark_without_endpoint(str(err)):
@@ -116,8 +123,14 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
     if reason:
         webhook.forget_learning_time(reason)
     webhook.region = endpoint.region
-    webhook.body = to_body(completion_payload(webhook, owed.customer, owed.learner, webhook.learning_time))
+    webhook.body = to_body(_payload(webhook, owed))
     return True
+
+
+def _payload(webhook: WebhookTransmissionQueue, owed: Owed) -> dict[str, Any]:
+    if webhook.event_type == COURSE_ENROLLMENT:
+        return enrollment_payload(webhook, owed.customer, owed.learner)
+    return completion_payload(webhook, owed.customer, owed.learner, webhook.learning_time)
 
 
 def _cancel(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
@@ -137,8 +150,13 @@ def _endpoint_of(
             raise WebhookNotOwed("the endpoint does not take the learner's region")
     else:
         endpoint = endpoint_for(region, owed.endpoints)
-    if not (owed.recipient.is_sponsor or endpoint.all_completions):
+    is_enrolment = webhook.event_type == COURSE_ENROLLMENT
+    if not endpoint.sends(webhook.event_type):
+        raise WebhookNotOwed("the endpoint takes no such events")
+    if not owed.recipient.is_sponsor and (is_enrolment or not endpoint.all_completions):
         raise WebhookNotOwed("the customer does not sponsor this course run")
     if webhook.occurred_at < endpoint.send_from and not webhook.backfilled:
+        if is_enrolment:
+            raise WebhookNotOwed("enrolled before the endpoint's send_from")
         raise WebhookNotOwed("passed before the endpoint's send_from")
     return endpoint

@@ -119,12 +119,11 @@ def _endpoints(endpoints: list[EnterpriseWebhookConfiguration]) -> Step:
 def _sharing(recipient: Recipient, course_id: str) -> Iterator[Step]:
     wanted = recipient.wanted_from is not None
     how = _("sponsored by the customer") if recipient.is_sponsor else _("the endpoint takes all completions")
-    yield Step(
-        "sponsorship",
-        Answer.of(wanted),
-        how if wanted else _("the customer does not sponsor this course run"),
-        _("%(page)s: “all completions”; or enrol the learner through the customer") % {"page": endpoint_page()},
-    )
+    against = _("the customer does not sponsor this course run")
+    change = _("%(page)s: “all completions”; or enrol the learner through the customer")
+    if not any(endpoint.completions for endpoint in recipient.endpoints):
+        against, change = _("the endpoint takes no such events"), _("%(page)s: tick “completions”")
+    yield Step("sponsorship", Answer.of(wanted), how if wanted else against, change % {"page": endpoint_page()})
     audit = bool(without_audit_reporting(course_id, [recipient]))
     yield Step(
         "audit",

@@ -89,6 +89,7 @@ def form_of(endpoint=None, **fields):
         "webhook_url": endpoint.webhook_url if endpoint else "https://hooks.example.com/hook",
         "active": "on",
         "accepts_us": "on",
+        "sends_completions": "on",
         "webhook_timeout_seconds": "15",
         "max_concurrent_requests": "4",
         "learning_time": "rollout",

@@ -119,6 +119,7 @@ def test_every_field_is_explained_and_the_form_says_what_to_type(operator, endpo
         ({"retry_schedule": "5 minutes"}, "Type waits of 1 s to 72 h, with s, m or h, separated by spaces"),
         ({"ca_bundle": "certificate"}, "Paste certificates in PEM form"),
         ({"enterprise_customer": "Acme"}, "Choose a customer"),
+        ({"sends_completions": None}, "Tick completions, enrolments or both"),
         ({"region": "US", "accepts_eu": "on"}, "Only the endpoint for Other can accept learners of another region"),
         ({"send_from_0": "yesterday"}, "Enter a valid date"),
     ):
