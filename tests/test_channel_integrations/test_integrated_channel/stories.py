@@ -132,6 +132,18 @@ def switched_off_by_sender(story):
     story.update(WebhookEndpointHealth, disabled_at=timezone.now(), disabled_reason="HTTP 410")
 
 
+def takes_no_completions(story):
+    story.update(EnterpriseWebhookConfiguration, sends_completions=False, sends_enrollments=True)
+
+
+def takes_no_completions_here(story):
+    """The endpoint of the learner's region; that for OTHER does."""
+    story.change_customer(country="US")
+    make_endpoint(
+        story.customer, "https://us.example.com/hook", region="US", sends_completions=False, sends_enrollments=True
+    )
+
+
 def before_send_from(story):
     story.update(EnterpriseWebhookConfiguration, send_from=timezone.now() + timedelta(hours=1))
 
@@ -274,6 +286,8 @@ WITHOUT_WEBHOOK = {
     of_a_european_customer: ("region", "(by the customer's country)"),
     switched_off_by_operator: ("switched_on", "switched off by its operator: no webhooks are made"),
     switched_off_by_sender: ("switched_on", "was switched off by the sender at"),
+    takes_no_completions: ("sponsorship", "the endpoint takes no such events"),
+    takes_no_completions_here: ("send_from", "the endpoint takes no such events"),
     before_send_from: ("send_from", "passed before that"),
     not_told: ("row", "no webhook has been made"),
 }

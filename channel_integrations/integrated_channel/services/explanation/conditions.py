@@ -10,6 +10,7 @@ from enterprise.models import EnterpriseCustomerUser
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
 from channel_integrations.integrated_channel.models.endpoint import Region
+from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
 from channel_integrations.integrated_channel.services import endpoint_gate
 from channel_integrations.integrated_channel.services.explanation.learning_time import Side
 from channel_integrations.integrated_channel.services.explanation.passing import Passing
@@ -209,6 +210,9 @@ def _switched_on(endpoint: EnterpriseWebhookConfiguration) -> Step:
 def _send_from(story: Explanation, wanted_from: datetime, passed_at: datetime) -> Step:
     backfilled = bool(story.webhook and story.webhook.backfilled)
     wanted = passed_at >= wanted_from or backfilled
+    if story.endpoint and not story.endpoint.sends(COURSE_COMPLETION):
+        change = _("%(page)s: tick “completions”") % {"page": endpoint_page(story.endpoint)}
+        return Step("send_from", Answer.NO, _("the endpoint takes no such events"), change)
     told = (
         _("it wants completions from %(when)s on")
         if wanted
