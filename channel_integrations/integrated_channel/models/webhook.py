@@ -296,8 +296,8 @@ class WebhookTransmissionQueue(models.Model):
         return self._release(status=WebhookStatus.CANCELLED, finished_at=timezone.now(), reason=reason)
 
     def mark_to_be_looked_at_again(self, moment: datetime, reason: str) -> bool:
-        """It is not owed, but may be by then."""
-        return self._release(status=WebhookStatus.RECORDED, due_at=moment, reason=reason[:100])
+        """It is not owed, but may be by then; it stays where it is."""
+        return self._release(due_at=moment, reason=reason[:100])
 
     def mark_without_endpoint(self, region: str) -> bool:
         """Nobody takes webhooks about learners of this region."""

@@ -102,11 +102,7 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
             raise owed
         endpoint = _endpoint_of(webhook, owed, sign_on)
     except WebhookNotOwed as err:
-        again_at = look_again_at(webhook, str(err), timezone.now())
-        if again_at is None:
-            _cancel(webhook, err)
-        elif webhook.mark_to_be_looked_at_again(again_at, str(err)):
-            lines.info("webhook_addressing", "not_yet_owed", webhook_id=webhook.webhook_id, reason=err)
+        _cancel_or_look_again(webhook, err)
         return False
     except NoWebhookConfigured as err:
         if webhook.mark_without_endpoint(str(err)):
@@ -131,6 +127,14 @@ def _payload(webhook: WebhookTransmissionQueue, owed: Owed) -> dict[str, Any]:
     if webhook.event_type == COURSE_ENROLLMENT:
         return enrollment_payload(webhook, owed.customer, owed.learner)
     return completion_payload(webhook, owed.customer, owed.learner, webhook.learning_time)
+
+
+def _cancel_or_look_again(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
+    again_at = look_again_at(webhook, str(reason), timezone.now())
+    if again_at is None:
+        _cancel(webhook, reason)
+    elif webhook.mark_to_be_looked_at_again(again_at, str(reason)):
+        lines.info("webhook_addressing", "not_yet_owed", webhook_id=webhook.webhook_id, reason=reason)
 
 
 def _cancel(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
