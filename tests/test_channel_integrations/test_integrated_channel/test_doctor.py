@@ -22,7 +22,7 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 from enterprise.models import EnterpriseCustomer
-from openedx_events.learning.signals import PERSISTENT_GRADE_SUMMARY_CHANGED
+from openedx_events.learning.signals import COURSE_ENROLLMENT_CREATED, PERSISTENT_GRADE_SUMMARY_CHANGED
 from pytest_httpserver import HTTPServer
 
 from channel_integrations.integrated_channel import handlers, wake_up
@@ -296,12 +296,18 @@ def test_events(committed_db, settings):
     assert finding("events").status is Status.OK
     settings.CHANNEL_WEBHOOKS_GRADE_SOURCE = "nowhere.Grade"
     assert_red(finding("events"), Status.WARNING, "nowhere.Grade", "CHANNEL_WEBHOOKS_GRADE_SOURCE = ")
-    uid = "channel_webhooks.handle_grade_change_for_webhooks"
-    assert PERSISTENT_GRADE_SUMMARY_CHANGED.disconnect(dispatch_uid=uid)
-    try:
-        assert_red(finding("events"), Status.PROBLEM, "nobody listens", "pip install")
-    finally:
-        PERSISTENT_GRADE_SUMMARY_CHANGED.connect(handlers.handle_grade_change_for_webhooks, dispatch_uid=uid)
+    settings.CHANNEL_WEBHOOKS_GRADE_SOURCE = "grades.PersistentCourseGrade"
+    for event, handler, of in (
+        (PERSISTENT_GRADE_SUMMARY_CHANGED, handlers.handle_grade_change_for_webhooks, "grade"),
+        (COURSE_ENROLLMENT_CREATED, handlers.handle_enrollment_for_webhooks, "enrolment"),
+    ):
+        uid = f"channel_webhooks.{handler.__name__}"
+        assert event.disconnect(dispatch_uid=uid)
+        try:
+            assert_red(finding("events"), Status.PROBLEM, f"nobody listens to the LMS's {of} events", "pip install")
+        finally:
+            event.connect(handler, dispatch_uid=uid)
+    assert finding("events").status is Status.OK
 
 
 @pytest.fixture
