@@ -154,13 +154,12 @@ def _endpoint_of(
             raise WebhookNotOwed("the endpoint does not take the learner's region")
     else:
         endpoint = endpoint_for(region, owed.endpoints)
-    is_enrolment = webhook.event_type == COURSE_ENROLLMENT
     if not endpoint.sends(webhook.event_type):
         raise WebhookNotOwed("the endpoint takes no such events")
-    if not owed.recipient.is_sponsor and (is_enrolment or not endpoint.all_completions):
+    if not (owed.recipient.is_sponsor or endpoint.all_completions):
         raise WebhookNotOwed("the customer does not sponsor this course run")
     if webhook.occurred_at < endpoint.send_from and not webhook.backfilled:
-        if is_enrolment:
+        if webhook.event_type == COURSE_ENROLLMENT:
             raise WebhookNotOwed("enrolled before the endpoint's send_from")
         raise WebhookNotOwed("passed before the endpoint's send_from")
     return endpoint

@@ -22,7 +22,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookSuppression,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.services import delivery, retention
+from channel_integrations.integrated_channel.services import addressing, backfill, delivery, retention
 from channel_integrations.integrated_channel.services.enrollments import FIRST_LOOK, MAY_COME_FOR
 from channel_integrations.integrated_channel.services.figures import deliveries
 from channel_integrations.integrated_channel.services.replay import Selection, replay
@@ -35,6 +35,7 @@ from tests.factories import (
     make_customer,
     make_endpoint,
     make_learner,
+    write_grade,
 )
 
 URL = "https://partner.example.com/hook"
@@ -137,6 +138,17 @@ def test_an_endpoint_for_enrolments_alone(endpoint, receiver, django_capture_on_
     assert row().status == WebhookStatus.DELIVERED
 
 
+def test_an_endpoint_for_enrolments_asks_for_no_completions_of_its_own(endpoint):
+    """That it takes all completions counts for nothing while it takes none; nor is it what a backfill is for."""
+    EnterpriseWebhookConfiguration.objects.update(sends_completions=False, all_completions=True)
+    make_endpoint(endpoint.enterprise_customer, URL, region="EU")
+    grade_event(make_learner(endpoint.enterprise_customer, sponsored=False))
+    assert rows() == []
+    write_grade(make_learner(endpoint.enterprise_customer), passed_at=timezone.now() - HOUR)
+    endpoint.refresh_from_db()
+    assert backfill.count_missing(endpoint, timezone.now() - 2 * HOUR) == 0
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -210,6 +222,32 @@ def test_it_waits_for_its_sponsorship(endpoint, receiver, all_completions):
     sponsor(learner)
     look()
     assert (row().status, row().reason, len(receiver.log)) == (WebhookStatus.DELIVERED, "", 1)
+
+
+def test_what_it_waited_for_is_not_told_any_longer(endpoint):
+    learner = make_learner(endpoint.enterprise_customer, sponsored=False)
+    enrollment_event(learner)
+    look()
+    sponsor(learner)
+    WebhookTransmissionQueue.objects.update(due_at=timezone.now())
+    addressing.address_due()
+    assert (row().status, row().reason) == (WebhookStatus.PENDING, "")
+
+
+def test_a_replay_of_what_is_no_longer_owed_does_not_wait(endpoint, receiver):
+    enrollment_event(make_learner(endpoint.enterprise_customer))
+    look()
+    EnterpriseCourseEnrollment.objects.all().delete()
+    replay(Selection())
+    delivery.deliver_due()
+    assert (row().status, row().reason, len(receiver.log)) == (WebhookStatus.CANCELLED, NOT_SPONSORED, 1)
+
+
+def test_a_completion_that_is_no_longer_owed_does_not_wait(endpoint, receiver):
+    grade_event(make_learner(endpoint.enterprise_customer))
+    EnterpriseCourseEnrollment.objects.all().delete()
+    delivery.deliver_due()
+    assert (row().status, row().reason, receiver.log) == (WebhookStatus.CANCELLED, NOT_SPONSORED, [])
 
 
 def test_it_waits_for_consent(endpoint, receiver):
