@@ -99,8 +99,8 @@ class EndpointForm(forms.ModelForm):
             ),
             "all_completions": _(
                 "Off by default: only of course runs that the customer sponsors for the learner. On: every completion "
-                "of its linked learners, whoever pays for it; enrolments stay as they are. More personal data leaves; agree "
-                "on it first."
+                "of its linked learners, whoever pays for it; not every enrolment. More personal data leaves; agree on "
+                "it first."
             ),
             "learning_time": _(
                 "Whether completions carry how many seconds the learner spent learning. By default as the site's "

@@ -15,12 +15,12 @@ from uuid import UUID
 from consent.models import DataSharingConsent
 from django.contrib.auth import get_user_model
 from django.db.models import FilteredRelation, Q
-from enterprise import models as enterprise_models
-from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomer, EnterpriseCustomerUser
+from enterprise.models import EnterpriseCustomer, EnterpriseCustomerUser
 
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.exceptions import WebhookNotOwed
 from channel_integrations.integrated_channel.passes import CoursePass
+from channel_integrations.integrated_channel.services.audit_reporting import without_audit_reporting
 
 #: why a new pass makes no webhook where each of the customer's endpoints is so
 ENDPOINT_OFF = "endpoint switched off by its operator"
@@ -269,28 +269,3 @@ def _by_course(webhooks: Iterable[Any]) -> dict[str, list[Any]]:
     for webhook in webhooks:
         grouped[webhook.course_id].append(webhook)
     return grouped
-
-
-def without_audit_reporting(course_id: str, recipients: Iterable[Recipient]) -> set[tuple[int, UUID]]:
-    """
-    (learner, customer) of the sponsored enrolments whose ``audit_reporting_disabled`` is set.
-
-    The rule is edx-enterprise's own property; the enrolments that it would ask the LMS for one by one are handed to it.
-    """
-    user_ids = {recipient.user_id for recipient in recipients if recipient.is_sponsor}
-    if not user_ids:
-        return set()
-    enrolments = EnterpriseCourseEnrollment.objects.filter(
-        course_id=course_id, enterprise_customer_user__user_id__in=user_ids
-    ).select_related("enterprise_customer_user__enterprise_customer")
-    modes = {}
-    if enterprise_models.CourseEnrollment:
-        in_course = enterprise_models.CourseEnrollment.objects.filter(user_id__in=user_ids, course_id=course_id)
-        modes = {enrolment.user_id: enrolment for enrolment in in_course}
-    audit = set()
-    for enrolment in enrolments:
-        link = enrolment.enterprise_customer_user
-        enrolment.__dict__["course_enrollment"] = modes.get(link.user_id)  # a cached property
-        if enrolment.audit_reporting_disabled:
-            audit.add((link.user_id, link.enterprise_customer_id))
-    return audit

@@ -12,15 +12,12 @@ from channel_integrations.integrated_channel.models import EnterpriseWebhookConf
 from channel_integrations.integrated_channel.models.endpoint import Region
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
 from channel_integrations.integrated_channel.services import endpoint_gate
+from channel_integrations.integrated_channel.services.audit_reporting import without_audit_reporting
 from channel_integrations.integrated_channel.services.explanation.learning_time import Side
 from channel_integrations.integrated_channel.services.explanation.passing import Passing
 from channel_integrations.integrated_channel.services.explanation.story import Answer, Explanation, Step, at
 from channel_integrations.integrated_channel.services.outbox import is_older_than_allowed
-from channel_integrations.integrated_channel.services.recipients import (
-    Recipient,
-    find_recipients,
-    without_audit_reporting,
-)
+from channel_integrations.integrated_channel.services.recipients import Recipient, find_recipients
 from channel_integrations.integrated_channel.services.region_service import (
     CUSTOMER,
     SIGN_ON,
