@@ -42,6 +42,14 @@ $(VENV)/bench: $(VENV)/installed requirements/bench.txt
 	$(BIN)/python -m pip install --quiet --requirement requirements/bench.txt
 	touch $@
 
+# Tutor, without pip: small, and apart from what the LMS pins.
+$(VENV)/tutor/installed: $(VENV)/installed requirements/tutor.in requirements/tutor.txt requirements/tutor-21.txt
+	$(PYTHON) -m venv --clear --without-pip $(VENV)/tutor
+	$(BIN)/python -m pip --python $(VENV)/tutor/bin/python install --quiet --no-deps \
+		--constraint requirements/tutor.txt --requirement requirements/tutor.in
+	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/tutor/21 --requirement requirements/tutor-21.txt
+	touch $@
+
 install: $(VENV)/installed ## make the virtual environment
 
 # The snippets for partners are checked with a library from npm as well, where there is an npm.
@@ -58,7 +66,9 @@ accessibility: tests/accessibility/node_modules ## install what judges the pages
 
 partners: tests/partners/node_modules ## install what checks the partners' snippets
 
-test: $(VENV)/bench tests/partners/node_modules tests/accessibility/node_modules ## run every test but chaos, on real servers where they are installed
+tutor: $(VENV)/tutor/installed ## install Tutor, with which the Tutor plugin is tested
+
+test: $(VENV)/bench $(VENV)/tutor/installed tests/partners/node_modules tests/accessibility/node_modules ## run every test but chaos, on real servers where they are installed
 	$(BIN)/python -m pytest -m "not chaos" --cov --cov-report= $(TESTS)
 	$(BIN)/python -m coverage report --fail-under=90
 	@$(BIN)/python -m coverage report --include='*/snowflake_client.py' --fail-under=94 | tail -1
@@ -107,7 +117,7 @@ tox: $(VENV)/installed ## both ends of the matrix
 
 requirements: ## compile the pins anew (on Python 3.11, the oldest supported)
 	python3.11 -m venv .venv-pins && .venv-pins/bin/pip install --quiet pip-tools
-	cd requirements && for name in test mariadb quality bench tox; do CUSTOM_COMPILE_COMMAND="make requirements" \
+	cd requirements && for name in test mariadb quality bench tox tutor; do CUSTOM_COMPILE_COMMAND="make requirements" \
 		../.venv-pins/bin/pip-compile --upgrade --quiet --strip-extras --allow-unsafe --no-annotate --no-emit-index-url \
 		--no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
 
@@ -115,4 +125,5 @@ clean: ## remove what the other targets made
 	rm -rf $(VENV) .venv-pins .previous .tox .coverage docs/_build demo/.run tests/partners/node_modules tests/accessibility/node_modules \
 		build dist *.egg-info pii_report
 
-.PHONY: help install accessibility partners screenshots test test-databases previous chaos quality references docs demo bench tox requirements clean
+# tutor is the plugin's folder, too
+.PHONY: help install accessibility partners tutor screenshots test test-databases previous chaos quality references docs demo bench tox requirements clean

@@ -30,6 +30,7 @@ MARKERS = {
     "node": "needs Node.js",
     "java": "needs a Java compiler",
     "chromium": "needs a real browser",
+    "tutor": "needs Tutor, in the environment that make tutor makes",
     "chaos": "takes minutes: kills and restarts whatever the delivery rests on",
 }
 #: what a marker needs on the PATH, and what Debian calls it
@@ -39,6 +40,8 @@ PROGRAMS = {
     "java": ("java", "default-jdk-headless"),
     "chromium": ("chromium", "chromium"),
 }
+#: Tutor has an environment of its own, within that of the tests
+TUTOR = Path(sys.prefix) / "tutor"
 LEFT_OUT: dict[str, str] = {}
 _database = ""
 
@@ -307,6 +310,8 @@ def pytest_load_initial_conftests(early_config):
     for marker, (program, packages) in PROGRAMS.items():
         if not shutil.which(program):
             LEFT_OUT[marker] = f"{program} is not installed (Debian: apt-get install {packages})"
+    if not (TUTOR / "installed").exists():
+        LEFT_OUT["tutor"] = "Tutor is not installed (make tutor)"
     _database = _start_database()
 
 

@@ -23,8 +23,10 @@ from django.templatetags.static import static
 from django.urls import path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from channel_integrations.integrated_channel.admin.capped_paginator import CappedPaginator
 from channel_integrations.integrated_channel.admin.moments import unbroken
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -78,7 +80,9 @@ class ReasonFilter(admin.SimpleListFilter):
         return [(reason, reason) for reason in REASONS]
 
     def queryset(self, request, queryset):
-        return queryset.filter(reason=self.value()) if self.value() else queryset
+        if not self.value():
+            return queryset
+        return queryset.filter(reason=self.value()) if self.value() in REASONS else queryset.none()
 
 
 class SuppressionAdmin(admin.ModelAdmin):
@@ -91,7 +95,10 @@ class SuppressionAdmin(admin.ModelAdmin):
     #: as the index has them: nothing is sorted, however many there are
     ordering = ("-noted_at", "-reason", "-pk")
     sortable_by = ()
+    paginator = CappedPaginator
     show_full_result_count = False
+    # Django 5 would count by each reason: many seconds.
+    show_facets = getattr(getattr(admin, "ShowFacets", None), "NEVER", None)
     search_fields = ("=user_id", "=course_id", "=enterprise_customer_uuid")
     search_help_text = _("A user id, a course id or a customer's UUID, each in full.")
 
@@ -156,7 +163,7 @@ class SuppressionAdmin(admin.ModelAdmin):
     # The explanation of one completion
 
     def get_urls(self):
-        view = require_http_methods(["GET", "HEAD", "POST"])(self.explain_view)
+        view = sensitive_post_parameters("learner")(require_http_methods(["GET", "HEAD", "POST"])(self.explain_view))
         name = f"{self.opts.app_label}_{self.opts.model_name}_explain"
         return [path("explain/", self.admin_site.admin_view(view), name=name), *super().get_urls()]
 

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from channel_integrations.integrated_channel.admin.webhook_queries import (
     by_index,
+    course_run_of,
     made_since,
     number_of,
     uuid_of,
@@ -38,7 +39,10 @@ class StatusFilter(admin.SimpleListFilter):
         return WebhookStatus.choices
 
     def queryset(self, request, queryset):
-        return by_index(queryset, Q(status=self.value())) if self.value() else queryset
+        if not self.value():
+            return queryset
+        known = self.value() in WebhookStatus.values
+        return by_index(queryset, Q(status=self.value())) if known else queryset.none()
 
 
 class _SinceFilter(admin.SimpleListFilter):
@@ -223,7 +227,8 @@ class CourseFilter(_FormFilter):
     hint = _("Such as course-v1:edX+Demo+2026. Of the last 30 days, unless a time or a learner is chosen.")
 
     def matching(self, request: HttpRequest, queryset: QuerySet, text: str) -> QuerySet:
-        return without_index(queryset, request, Q(course_id=text))
+        course_id = course_run_of(text)
+        return without_index(queryset, request, Q(course_id=course_id)) if course_id else queryset.none()
 
 
 FILTERS = (

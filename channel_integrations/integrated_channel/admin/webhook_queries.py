@@ -50,7 +50,7 @@ def made_since(queryset: QuerySet, moment: datetime) -> QuerySet:
 def without_index(queryset: QuerySet, request: HttpRequest, condition: Q) -> QuerySet:
     """Those that meet a condition which no index knows, among the rows that are chosen otherwise, or the latest."""
     one_learner = any(number_of(word) is not None for word in request.GET.get(SEARCH_VAR, "").split())
-    if not one_learner and not any(request.GET.get(name) for name in NARROWING):
+    if not one_learner and not any(request.GET.get(name, "").strip() for name in NARROWING):
         queryset = made_since(queryset, timezone.now() - WITHOUT_INDEX)
     return queryset.filter(condition)
 
@@ -68,6 +68,14 @@ def uuid_of(word: str) -> UUID | None:
         return None
 
 
+def course_run_of(word: str) -> str | None:
+    """The key of a course run that is written there, as the LMS writes it."""
+    try:
+        return str(CourseKey.from_string(word))
+    except InvalidKeyError:
+        return None
+
+
 def search(queryset: QuerySet, request: HttpRequest, word: str) -> QuerySet:
     """Those whose learner, id, customer or course run is written there, in full."""
     number, uuid = number_of(word), uuid_of(word)
@@ -77,7 +85,5 @@ def search(queryset: QuerySet, request: HttpRequest, word: str) -> QuerySet:
         # Asked one after the other: joined by OR, neither index would be used.
         one = WebhookTransmissionQueue.objects.filter(webhook_id=uuid).values_list("pk", flat=True).first()
         return queryset.filter(pk=one) if one else by_index(queryset, Q(enterprise_customer_uuid=uuid))
-    try:
-        return without_index(queryset, request, Q(course_id=str(CourseKey.from_string(word))))
-    except InvalidKeyError:
-        return queryset.none()
+    course_id = course_run_of(word)
+    return without_index(queryset, request, Q(course_id=course_id)) if course_id else queryset.none()

@@ -157,7 +157,7 @@ class WebhookViews(admin.ModelAdmin):
         By POST: what is in an address is in the logs of every proxy, and in the browser's history.
         """
         self._require(self.has_personal_data_permission(request))
-        name = request.POST.get("learner", "").strip()
+        name = request.POST.get("learner", "").replace("\0", "").strip()  # PostgreSQL refuses to be asked for a NUL.
         learners = get_user_model().objects
         found = list(learners.filter(username=name)[:1] or learners.filter(email=name)[:2]) if name else []
         query = request.GET.copy()

@@ -109,13 +109,13 @@ class WebhookQuerySet(models.QuerySet):
 
         Where the database itself is gone their lease ends later, as after a kill.
         """
+        token = claimed[0].lease_token if claimed else None  # Within, a row that has moved on loses its own.
         try:
             yield
         except BaseException:
-            if claimed:
+            if token:
                 with suppress(Error):
-                    pks = [webhook.pk for webhook in claimed]
-                    held = self.filter(pk__in=pks, lease_token=claimed[0].lease_token)
+                    held = self.filter(pk__in=[webhook.pk for webhook in claimed], lease_token=token)
                     held.update(lease_token=None, due_at=timezone.now() + AGAIN_AFTER_ERROR)
             raise
 

@@ -105,15 +105,16 @@ def _kept(each: Finished, held: set[int]) -> AttemptResult:
 
 def _note_all(written: Sequence[Finished]) -> None:
     """
-    Each failure, then one success for each endpoint that took something.
+    Each failure, then one success for each endpoint that took something; that also before its failures.
 
-    What ended together has no order. An endpoint that took some of it is alive: told first, its success would leave
-    the failures beside it in a row, and a handful of answers could open the breaker.
+    What ended together has no order. An endpoint that took some of it is alive: told only first, its success would
+    leave the failures beside it in a row, and a handful of answers could open the breaker; told only last, it would
+    come too late for an endpoint that has failed for days, and that these failures switch off.
     """
-    for each in written:
-        if each.outcome is not Outcome.DELIVERED:
-            _note_safely(each)
-    for each in {each.endpoint.pk: each for each in written if each.outcome is Outcome.DELIVERED}.values():
+    failed = [each for each in written if each.outcome is not Outcome.DELIVERED]
+    taken = {each.endpoint.pk: each for each in written if each.outcome is Outcome.DELIVERED}
+    both = [taken[pk] for pk in {each.endpoint.pk for each in failed} & taken.keys()]
+    for each in (*both, *failed, *taken.values()):
         _note_safely(each)
 
 

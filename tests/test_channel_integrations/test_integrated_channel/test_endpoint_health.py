@@ -364,6 +364,28 @@ def test_an_endpoint_that_takes_some_of_what_ends_together_does_not_fail_in_a_ro
     assert bool(health_of(endpoint).breaker_open_until) is not bool(taken)
 
 
+def test_an_endpoint_that_takes_some_of_what_ends_together_has_not_failed_for_days(threaded_receiver):
+    """Refusals are no reason to send one at a time: the last of them may end with the first success."""
+    together, answered = threading.Barrier(3), itertools.count()
+
+    def answer_some(request):
+        together.wait(10)
+        return Response("", status=200 if next(answered) else 400)
+
+    threaded_receiver.expect_request("/some").respond_with_handler(answer_some)
+    endpoint = make_endpoint(make_customer(), threaded_receiver.url_for("/some"), max_concurrent_requests=3)
+    WebhookEndpointHealth.objects.update(failing_since=timezone.now() - timedelta(days=6), failures=20)
+    complete(endpoint, 3)
+    while address_due():
+        pass
+    round_ = delivery.Round()
+    assert round_._start() == 3
+    wait(round_.under_way)
+    round_._finish(0)
+    assert sorted(statuses()) == [WebhookStatus.DELIVERED, WebhookStatus.DELIVERED, WebhookStatus.FAILED]
+    assert health_of(endpoint).disabled_at is None
+
+
 def test_what_is_parked_for_an_endpoint_switched_on_past_the_admin_is_due(endpoint):
     complete(endpoint, 2)
     EnterpriseWebhookConfiguration.objects.update(active=False)

@@ -3,6 +3,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,11 +16,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
 from django.utils import timezone
+from werkzeug import Response
 
 from channel_integrations.integrated_channel import tasks
-from channel_integrations.integrated_channel.models import WebhookHeartbeat
+from channel_integrations.integrated_channel.models import WebhookHeartbeat, WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services import heartbeat
-from tests.factories import make_customer
+from tests.factories import grade_event, make_customer, make_endpoint, make_learner
 from tests.servers import CeleryWorker, Daemon, Redis, free_port
 
 REPOSITORY = Path(__file__).parents[3]
@@ -274,6 +276,35 @@ def test_the_loop_of_the_sweep_keeps_its_file_fresh_while_it_waits(committed_db,
     os.utime(file, (1, 1))
     until(lambda: time.time() - file.stat().st_mtime < 5, 15)
     loop.kill()
+
+
+def test_a_loop_that_is_told_to_end_finishes_what_it_sends(committed_db, receiver, tmp_path):
+    """A stopped container: nothing is left in mid-send, to be sent a second time by somebody else."""
+    asked = threading.Event()
+
+    def slowly(request):
+        asked.set()
+        time.sleep(1)
+        return Response("ok")
+
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_handler(slowly)
+    customer = make_customer()
+    make_endpoint(customer, receiver.url_for("/hook"))
+    grade_event(make_learner(customer))
+    environment = {"LMS_DB_NAME": str(connection.settings_dict["NAME"]), "LMS_ALLOW_PRIVATE_ADDRESSES": "1"}
+    loop = Daemon(
+        [sys.executable, "manage.py", "send_due_webhooks", "--loop", "--interval", "3600"],
+        tmp_path / "log",
+        env={**os.environ, **environment},
+        cwd=REPOSITORY,
+    ).start()
+    assert asked.wait(40), loop.log.read_text()
+    loop.process.send_signal(signal.SIGTERM)
+    assert loop.process.wait(20) == 0, loop.log.read_text()
+    (webhook,) = WebhookTransmissionQueue.objects.all()
+    assert webhook.status == WebhookStatus.DELIVERED
+    assert webhook.attempts.count() == 1
 
 
 def test_without_a_file_nothing_is_touched(monkeypatch):

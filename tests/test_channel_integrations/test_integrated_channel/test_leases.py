@@ -149,6 +149,19 @@ def test_rows_of_a_claim_that_fails_are_soon_due_again(committed_db, snowflake, 
     assert timedelta(seconds=5) < row.due_at - timezone.now() <= timedelta(seconds=10)
 
 
+def test_rows_beside_one_that_has_moved_on_are_given_back_as_well(endpoint):
+    rows, now = WebhookTransmissionQueue.objects, timezone.now()
+    pks = list(rows.order_by("pk").values_list("pk", flat=True)[:3])
+    claimed = rows.claim(pks, WebhookStatus.PENDING, now)
+    with pytest.raises(DatabaseError), rows.given_back_on_error(claimed):
+        claimed[0].mark_cancelled("the learner's account is gone")
+        raise DatabaseError
+    first, *others = rows.filter(pk__in=pks).order_by("pk")
+    assert first.due_at > now + timedelta(seconds=60), "its due time means nothing any more"
+    assert [each.lease_token for each in others] == [None, None]
+    assert all(each.due_at <= timezone.now() + timedelta(seconds=10) for each in others)
+
+
 @pytest.mark.mariadb
 @pytest.mark.parametrize("count", [1, 10, 100, 500])
 def test_nothing_waits_for_an_open_grade_transaction(committed_db, receiver, count):

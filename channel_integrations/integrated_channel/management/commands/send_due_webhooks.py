@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The sweep as a command, for cron, a sidecar or a person."""
 
+import signal
 import time
 
 from django.core.management.base import BaseCommand
@@ -13,8 +14,8 @@ from channel_integrations.integrated_channel.services import delivery, heartbeat
 lines = LogLines(__name__)
 
 
-#: seconds between two signs of life of a loop that waits
-TOUCH_SECONDS = 10.0
+#: seconds between two signs of life of a loop that waits, and how soon it then heeds SIGTERM
+TOUCH_SECONDS = 1.0
 #: seconds between two rounds of a loop
 INTERVAL = 30
 
@@ -33,7 +34,9 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser) -> None:
-        parser.add_argument("--loop", action="store_true", help="go on until interrupted")
+        parser.add_argument(
+            "--loop", action="store_true", help="go on until interrupted; SIGTERM ends it after a round"
+        )
         parser.add_argument(
             "--interval",
             type=whole_number(1, 3600),
@@ -48,12 +51,18 @@ class Command(BaseCommand):
         if not options["loop"]:
             self._round(options)
             return
+        self._ending = False
+        # Unhandled it does nothing to a container's first process, and ends any other in mid-send.
+        signal.signal(signal.SIGTERM, self._end)
         try:
-            while True:
+            while not self._ending:
                 self._round_that_may_fail(options)
                 self._wait(options["interval"] or INTERVAL)
         except KeyboardInterrupt:
             return
+
+    def _end(self, *args) -> None:
+        self._ending = True
 
     def _round_that_may_fail(self, options: dict) -> None:
         """A database that is being restarted must not end the loop: it is there again in a round or two."""
@@ -77,6 +86,6 @@ class Command(BaseCommand):
     def _wait(self, seconds: float) -> None:
         """Sleep, and be seen to be alive."""
         ends = time.monotonic() + seconds
-        while (left := ends - time.monotonic()) > 0:
+        while not self._ending and (left := ends - time.monotonic()) > 0:
             heartbeat.touch_file()
             time.sleep(min(left, TOUCH_SECONDS))

@@ -34,8 +34,8 @@ class Command(BaseCommand):
             default=[],
             choices=[check.name for check in CHECKS],
             metavar="CHECK",
-            help="look at this one alone, and at what it rests on; may be given repeatedly: "
-            + ", ".join(check.name for check in CHECKS),
+            help="look at this one alone, and at what it rests on, such as --only 'enrichment worker'; may be given "
+            "repeatedly: " + ", ".join(check.name for check in CHECKS),
         )
         parser.add_argument("--strict", action="store_true", help="end with 1 for a warning as well")
         parser.add_argument(

@@ -25,7 +25,8 @@ def sweep() -> Findings:
         yield warning(
             "no sweep has ever run: one wake-up circulates while rows are unfinished; where the broker loses it, "
             "webhooks wait for the next completion",
-            f"Add to the crontab: {CRON}",
+            f"Add to the crontab: {CRON} -- or, where there is no cron, run a sidecar: ./manage.py lms "
+            "send_due_webhooks --loop",
         )
         return
     age = timezone.now() - last.beat_at
@@ -53,7 +54,8 @@ def overdue() -> Findings:
         fact += f", the oldest for {span(timezone.now() - owed.oldest_due_at)}"
     if owed.held_back:
         names = ", ".join(map(str, owed.closed))
-        fact += f"; besides, {owed.held_back} for endpoint {names}, which takes no more right now"
+        who = f"endpoint {names}, which takes" if len(owed.closed) == 1 else f"endpoints {names}, which take"
+        fact += f"; besides, {owed.held_back} for {who} no more right now"
     if owed.many_are_late:
         yield problem(fact, _more_workers(owed.late))
     elif owed.held_back >= backlog.MANY:
@@ -71,10 +73,10 @@ def _webhooks(number: int) -> str:
 def _more_workers(late: dict[Any, int]) -> str:
     if 2 * late.get(WebhookStatus.AWAITING_ENRICHMENT, 0) > sum(late.values()):
         return (
-            "Most wait for their learning time: see the lines of Snowflake and of the enrichment worker, then raise "
-            "that worker's concurrency (-c 4)."
+            "Most wait for their learning time: mend the lines of Snowflake and of the enrichment worker. Where those "
+            "are in order, lookups are slow: ./manage.py lms webhook_stats says how slow."
         )
     return (
-        "Add workers: more processes on the delivery queue, and CHANNEL_WEBHOOKS_DELIVERY_WORKERS = 4 where that queue "
-        "is not shared with the LMS."
+        "Mend the line of the delivery worker. Where that is in order, add workers: more processes on the delivery "
+        "queue, and CHANNEL_WEBHOOKS_DELIVERY_WORKERS = 4 where that queue is not shared with the LMS."
     )

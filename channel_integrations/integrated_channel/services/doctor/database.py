@@ -27,8 +27,8 @@ def answers() -> Findings:
     except (Error, NoAnswer) as err:
         yield problem(
             f"the database '{alias}' cannot be asked ({type(err).__name__}): no webhook is made or sent",
-            f"Start the database, or correct its address in DATABASES; then try ./manage.py lms dbshell "
-            f"--database {alias}",
+            f"Start the database, or correct address, user and password in DATABASES['{alias}']. What it says: "
+            f"./manage.py lms dbshell --database {alias}",
         )
     else:
         yield ok(f"{connections[alias].vendor} answers")
@@ -47,7 +47,8 @@ def clock() -> Findings:
         yield warning(
             f"this host's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the database's: hosts "
             "that differ like that take webhooks from each other, and send them twice or late",
-            "Have both synchronised, and see whether they are: timedatectl timesync-status",
+            "Have the clocks of both machines (not of their containers) synchronised, by chrony or systemd-timesyncd; "
+            "timedatectl then says 'System clock synchronized: yes'",
         )
     else:
         yield ok(f"this host and the database agree within {CLOCK_SECONDS:.0f} s")

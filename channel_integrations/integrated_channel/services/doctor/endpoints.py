@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The endpoints: one line for each that is in order, one for each thing that is wrong with another."""
 
+import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
@@ -121,12 +123,25 @@ def _connection(endpoint: EnterpriseWebhookConfiguration, name: str, who: str, d
             name,
         )
     except DeliveryFailed as err:
-        yield problem(
-            f"{who}: no connection ({err})",
-            "If others can be reached, it is the partner's to mend; webhooks are kept and tried again. Then type "
-            f"./manage.py lms send_test_webhook --endpoint {endpoint.pk}",
-            name,
+        to = " to the proxy" if conf.proxy_url() else ""
+        yield problem(f"{who}: no connection{to} ({err})", _no_connection(endpoint, err), name)
+
+
+def _no_connection(endpoint: EnterpriseWebhookConfiguration, err: DeliveryFailed) -> str:
+    if conf.proxy_url():
+        return "Start the proxy, or correct CHANNEL_WEBHOOKS_PROXY_URL and restart the workers; webhooks are kept."
+    test = f"then type ./manage.py lms send_test_webhook --endpoint {endpoint.pk}"
+    if isinstance(err.__cause__, ssl.SSLCertVerificationError):
+        return (
+            "If the partner's certificate authority is a private one, paste its certificates into 'CA certificates': "
+            f"{_admin_page(endpoint)} -- else the certificate is the partner's to renew; {test}"
         )
+    if isinstance(err.__cause__, socket.gaierror):
+        return (
+            f"Correct the URL, or ask the partner for the name of the host: {_admin_page(endpoint)} -- where this host "
+            f"knows no name at all (getent hosts example.com), mend its DNS; {test}"
+        )
+    return f"If others can be reached, it is the partner's to mend; webhooks are kept and tried again; {test}"
 
 
 def _secret(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Findings:
@@ -155,19 +170,26 @@ def _health(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Fi
     health, now = endpoint.health, timezone.now()
     test = f"./manage.py lms send_test_webhook --endpoint {endpoint.pk}"
     if health.failures:
-        since = f"{health.failures} attempts in a row failed, the first {ago(now - (health.failing_since or now))}"
+        first = ago(now - (health.failing_since or now))
+        since = (
+            f"{health.failures} attempts in a row failed, the first {first}"
+            if health.failures > 1
+            else f"an attempt failed {first}"
+        )
         is_open = health.breaker_open_until and health.breaker_open_until > now
         gate = f"; the breaker is open for another {span(health.breaker_open_until - now)}" if is_open else ""
         yield warning(
             f"{who}: {since}, the last with: {health.last_failure or 'unknown'}{gate}",
-            f"See what it answers, and talk to the partner; webhooks are kept and tried again: {test}",
+            f"See what it answers: {test} -- if that is refused, talk to the partner; if it is taken, wait: webhooks "
+            "are kept and tried again, and the first that it takes ends this warning",
             name,
         )
     if health.paused_until and health.paused_until > now:
         yield warning(
             f"{who}: left alone for another {span(health.paused_until - now)}, {health.last_failure or 'as it asked'} "
             f"{ago(now - health.last_failure_at) if health.last_failure_at else ''}".rstrip(),
-            f"Nothing to do where it has asked for that (Retry-After); it goes on by itself. Else try {test}",
+            "Nothing to do where it has asked for that (Retry-After): it goes on by itself. Sooner, if the partner "
+            f"says so: 'Try again now' in the admin (Completion webhooks, Status); {test} sends at once, pause or not",
             name,
         )
 

@@ -38,8 +38,8 @@ class Check:
     learning_time: bool = False
 
 
-#: with everything down they take at most 5 + 15 + 5 + 5 s; with everything slow, 5 + 15 + 10 + 10 + 5 + 5 + 12 and the
-#: time of the database
+#: with everything down they take at most 5 + 15 + 5 + 5 s; with everything slow and no worker, 5 + 15 + 10 + 10 + 5 + 5
+#: + 4 + 4 + 12 and the time of the database
 CHECKS = (
     Check("settings", installation.settings),
     Check("events", installation.events),
@@ -54,11 +54,16 @@ CHECKS = (
     Check("snowflake data", snowflake.freshness, needs=("snowflake table",), learning_time=True),
     Check("cache", shared.cache, learning_time=True),
     Check("broker", shared.broker),
-    Check("enrichment worker", shared.enrichment_worker, needs=("database", "broker"), learning_time=True),
-    Check("delivery worker", shared.delivery_worker, needs=("database", "broker")),
-    Check("sweep", backlog.sweep, needs=("database",)),
-    Check("overdue", backlog.overdue, needs=("database",)),
-    Check("endpoints", endpoints.endpoints, needs=("database",)),
+    Check(
+        "enrichment worker",
+        shared.enrichment_worker,
+        needs=("routes", "database", "migrations", "broker"),
+        learning_time=True,
+    ),
+    Check("delivery worker", shared.delivery_worker, needs=("routes", "database", "migrations", "broker")),
+    Check("sweep", backlog.sweep, needs=("database", "migrations")),
+    Check("overdue", backlog.overdue, needs=("database", "migrations")),
+    Check("endpoints", endpoints.endpoints, needs=("database", "migrations")),
 )
 
 

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What was installed and configured: settings, events, tables, routes, the flag."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from celery.exceptions import QueueNotFound
+from django.apps import apps
 from django.core import checks
 from django.core.checks.registry import registry
 from django.db import connections, router
@@ -21,6 +25,13 @@ REINSTALL = (
     "Install the package so that its entry point is found, and restart the LMS: "
     "pip install --force-reinstall --no-deps channel-integrations"
 )
+OUR_ROUTER = (ROUTER, routers.route_task)
+LMS_ROUTER = "openedx.core.lib.celery.routers.route_task"
+#: other tables of theirs may refer to those that refer to customers
+DROP = {
+    "mysql": "SET FOREIGN_KEY_CHECKS = 0; DROP TABLE {}; SET FOREIGN_KEY_CHECKS = 1;",
+    "postgresql": "DROP TABLE {} CASCADE;",
+}
 
 
 def settings() -> Findings:
@@ -62,13 +73,20 @@ def _listens_to(signal: OpenEdxPublicSignal, uid: str) -> bool:
 
 def migrations() -> Findings:
     """Whether this app's tables are those that its code expects."""
-    loader = MigrationLoader(connections[router.db_for_write(WebhookTransmissionQueue)])
+    connection = connections[router.db_for_write(WebhookTransmissionQueue)]
+    loader = MigrationLoader(connection)
     ours = [key for key in loader.graph.nodes if key[0] == "channel_webhooks"]
     missing = sorted(name for label, name in ours if (label, name) not in loader.applied_migrations)
     if missing:
         yield problem(
             f"not applied: {', '.join(missing)}",
             "Bring the tables up to this release: ./manage.py lms migrate channel_webhooks",
+        )
+    elif lost := sorted(_tables() - set(connection.introspection.table_names())):
+        yield problem(
+            f"all {len(ours)} are recorded as applied, but tables are not there: {', '.join(lost)}",
+            "Restore them from a backup. Where all are missing, and nothing is to be restored: ./manage.py lms migrate "
+            "--fake channel_webhooks zero && ./manage.py lms migrate channel_webhooks",
         )
     else:
         yield ok(f"all {len(ours)} are applied")
@@ -90,7 +108,8 @@ def other_tables() -> Findings:
     if left_over:
         yield warning(
             f"tables of no installed app refer to customers, which therefore cannot be deleted: {', '.join(left_over)}",
-            "If nobody needs their data, drop these tables: 'Installing into an LMS' in the README says how.",
+            "If nobody needs their data (make a dump first), drop them: type into ./manage.py lms dbshell "
+            + DROP.get(connection.vendor, "DROP TABLE {};").format(", ".join(left_over)),
         )
     else:
         yield ok("nothing that an uninstalled app left behind refers to customers")
@@ -99,15 +118,24 @@ def other_tables() -> Findings:
 def routes() -> Findings:
     """Whether Celery sends the two tasks where they should go, asked of the router that sends them."""
     expected = {task: _expected_queue(task) for task in (ENRICHMENT_TASK, DELIVERY_TASK)}
+    try:
+        found = {task: queue_of(task) for task in expected}
+    except (ImportError, AttributeError) as err:
+        yield problem(
+            f"CELERY_ROUTES names what cannot be imported ({err}): no task can be sent, those of the LMS included",
+            f"Correct it, and restart LMS and workers. Where it stands in no setting of yours, remove it; an LMS's own "
+            f"is {_to_type([LMS_ROUTER])}",
+        )
+        return
     wrong = [
-        f"{_short(task)} goes to {queue_of(task)}, not to {queue}"
-        for task, queue in expected.items()
-        if queue_of(task) != queue
+        f"{_short(task)} goes to {queue}, not to {expected[task]}"
+        for task, queue in found.items()
+        if queue != expected[task]
     ]
     if wrong or not _is_first():
         yield problem(
             "; ".join(wrong) or "another router is asked before this app's",
-            f'Put this app\'s router first, and restart: CELERY_ROUTES = ["{ROUTER}", "the LMS\'s own"]',
+            f"Put this app's router first, and restart LMS and workers: {_to_type(_given_routes())}",
         )
     else:
         yield ok(", ".join(f"{_short(task)} goes to {queue}" for task, queue in expected.items()))
@@ -132,9 +160,23 @@ def _expected_queue(task: str) -> str:
 
 
 def _is_first() -> bool:
+    return next(iter(_given_routes()), None) in OUR_ROUTER
+
+
+def _given_routes() -> list[Any]:
+    """What ``CELERY_ROUTES`` says: names, functions and dicts."""
     given = wake_up.broker.app.conf.task_routes or ()
-    first = next(iter(given), None) if isinstance(given, (list, tuple)) else given
-    return first in (ROUTER, routers.route_task)
+    return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def _to_type(others: Iterable[Any]) -> str:
+    """``CELERY_ROUTES`` with this app's router before the others."""
+    names = [f"{each.__module__}.{each.__qualname__}" if callable(each) else each for each in others]
+    return f"CELERY_ROUTES = {[ROUTER, *(each for each in names if each not in OUR_ROUTER)]}"
+
+
+def _tables() -> set[str]:
+    return {model._meta.db_table for model in apps.get_app_config("channel_webhooks").get_models()}
 
 
 def _short(task: str) -> str:

@@ -4,6 +4,7 @@
 import uuid
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from celery.app.control import Control
@@ -24,29 +25,31 @@ from channel_integrations.integrated_channel.settings.common import DELIVERY_TAS
 
 CACHE_SECONDS = 5.0
 BROKER_SECONDS = 5.0
-#: how long workers are waited for; an idle one takes some milliseconds
-REPLY_SECONDS = 2.0
+#: how long workers are waited for: an idle one takes some milliseconds. Where none of those that are sought has
+#: answered, all are asked once more, and given the time that a loaded host takes.
+REPLY_SECONDS, PATIENCE_SECONDS = 1.0, 3.0
 
 
 def cache() -> Findings:
     """Whether what one worker has looked up is there for the others."""
-    backend = type(caches[DEFAULT_CACHE_ALIAS])
-    name = f"{backend.__module__}.{backend.__qualname__}"
-    if issubclass(backend, (LocMemCache, DummyCache)):
-        yield warning(
-            f"{name} is not shared by the workers: each repeats the others' lookups (no webhook is lost by that)",
-            'Use a server: CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", '
-            '"LOCATION": "redis://HOST:6379/1"}}',
-        )
-        return
+    name = "CACHES['default']"
     try:
+        backend = type(caches[DEFAULT_CACHE_ALIAS])
+        name = f"{backend.__module__}.{backend.__qualname__}"
+        if issubclass(backend, (LocMemCache, DummyCache)):
+            yield warning(
+                f"{name} is not shared by the workers: each repeats the others' lookups (no webhook is lost by that)",
+                'Use a server, and restart LMS and workers: CACHES = {"default": {"BACKEND": '
+                '"django_redis.cache.RedisCache", "LOCATION": "redis://HOST:6379/1"}}',
+            )
+            return
         kept = within(CACHE_SECONDS, _round_trip)
-    except Exception as err:  # Every backend raises its own.
+    except Exception as err:  # Every backend raises its own, some when they are made.
         reason = f"no answer in {CACHE_SECONDS:g} s" if isinstance(err, NoAnswer) else type(err).__name__
         yield problem(
             f"{name} fails ({reason}): every lookup goes to Snowflake, and waits for the cache first",
-            "Start the cache server, or correct CACHES['default']['LOCATION']; with django-redis set "
-            "SOCKET_CONNECT_TIMEOUT and SOCKET_TIMEOUT to 1.",
+            "Start the cache server, or correct CACHES['default'] (BACKEND, LOCATION); with django-redis set "
+            "SOCKET_CONNECT_TIMEOUT and SOCKET_TIMEOUT to 1. What it says: redis-cli -u redis://HOST:6379/1 ping",
         )
         return
     if kept:
@@ -61,15 +64,18 @@ def cache() -> Findings:
 
 def broker() -> Findings:
     """Whether wake-up calls get through, in the time that an LMS request gives them."""
+    connection = wake_up.broker.open_connection()
+    where = _address(connection)
     try:
-        where = within(BROKER_SECONDS, _reach_broker, wake_up.broker.open_connection())
-    except Exception as err:  # Each transport raises its own.
-        reason = f"no answer in {BROKER_SECONDS:g} s" if isinstance(err, NoAnswer) else type(err).__name__
+        within(BROKER_SECONDS, _reach_broker, connection)
+    except Exception as err:  # Each transport raises its own, and kombu another one over it.
+        reason = f"no answer in {BROKER_SECONDS:g} s" if isinstance(err, NoAnswer) else _innermost(err)
         yield problem(
-            f"the broker cannot be reached in {wake_up.STEP_TIMEOUT:g} s a step ({reason}): webhooks wait for the "
-            "sweep, and go out without learning time",
-            "Start the broker, or correct its address in BROKER_URL; meanwhile ./manage.py lms send_due_webhooks sends "
-            "what is due",
+            f"{where} cannot be reached in {wake_up.STEP_TIMEOUT:g} s a step ({reason}): webhooks wait for the sweep, "
+            "and go out without learning time",
+            "Start the broker, or correct BROKER_URL (an LMS makes it of CELERY_BROKER_HOSTNAME, CELERY_BROKER_USER, "
+            "CELERY_BROKER_PASSWORD and the like in lms.yml) and restart LMS and workers; meanwhile ./manage.py lms "
+            "send_due_webhooks sends what is due",
         )
     else:
         yield ok(f"{where} takes messages")
@@ -89,10 +95,12 @@ def _worker(task: str, beat: str, without: str) -> Findings:
     queue = queue_of(task)
     last = WebhookHeartbeat.objects.filter(pk=beat).first()
     ran = f"last run {ago(timezone.now() - last.beat_at)}" if last else "no run so far"
-    start = f"celery -A lms.celery worker -Q {queue} -c 2 -n webhooks@%h"
+    # A name of its own: of two workers with one name, a command to one reaches both.
+    start = f"celery -A lms.celery worker -Q {queue} -c 2 -n webhook-{beat}@%h"
     try:
         control, connection = wake_up.broker.app.control, wake_up.broker.open_connection()
-        consumers, knowing = within(2 * REPLY_SECONDS + BROKER_SECONDS, _consumers, control, connection, queue, task)
+        patience = REPLY_SECONDS + 2 * PATIENCE_SECONDS + BROKER_SECONDS
+        consumers, ignorant = within(patience, _consumers, control, connection, queue, task)
     except Exception as err:  # Each transport raises its own.
         yield problem(
             f"the workers cannot be asked ({type(err).__name__}); {ran}",
@@ -100,14 +108,16 @@ def _worker(task: str, beat: str, without: str) -> Findings:
         )
         return
     if not consumers:
+        is_the_lms_own = queue == wake_up.broker.app.conf.task_default_queue
+        who = "the LMS's own worker, which consumes that queue, or another" if is_the_lms_own else "one"
         yield problem(
             f"no worker that answers consumes {queue}: {without}; {ran}",
-            f"Start one, or add the queue to the -Q of one that runs: {start}",
+            f"Start {who}, or add the queue to the -Q of one that runs: {start}",
         )
-    elif set(consumers) - set(knowing):
+    elif ignorant:
         yield problem(
-            f"{_names(set(consumers) - set(knowing))} consumes {queue} but does not know the task, and throws its "
-            f"messages away: {without}; {ran}",
+            f"{_names(ignorant)} consumes {queue} but does not know the task, and throws its messages away: {without}; "
+            f"{ran}",
             f"Install this package where that worker runs (the LMS's own image), and restart it: {start}",
         )
     else:
@@ -123,24 +133,48 @@ def _round_trip() -> bool:
     return kept
 
 
-def _reach_broker(connection: Connection) -> str:
+def _reach_broker(connection: Connection) -> None:
     with connection:
         connection.default_channel  # noqa: B018  (connects, and has the broker answer)
-        where = urlsplit(connection.as_uri())
-        return f"{where.scheme}://{where.hostname or ''}{f':{where.port}' if where.port else ''}"
 
 
-def _consumers(control: Control, connection: Connection, queue: str, task: str) -> tuple[list[str], list[str]]:
-    """The workers that consume the queue, and those that know the task."""
+def _address(connection: Connection) -> str:
+    """Of the broker, without user and password."""
+    where = urlsplit(connection.as_uri())
+    return f"{where.scheme}://{where.hostname or ''}{f':{where.port}' if where.port else ''}"
+
+
+def _innermost(err: BaseException) -> str:
+    while err.__cause__:
+        err = err.__cause__
+    return type(err).__name__
+
+
+def _consumers(control: Control, connection: Connection, queue: str, task: str) -> tuple[set[str], set[str]]:
+    """
+    The workers that consume the queue, and those of them that do not know the task.
+
+    By broadcast, which tells two workers of one name apart; ``control.inspect`` keeps the answer of one of them.
+    """
     with connection:
-        ask = partial(control.inspect, timeout=REPLY_SECONDS, connection=connection)
-        consuming = [
-            worker
-            for worker, queues in (ask().active_queues() or {}).items()
-            if queue in (each["name"] for each in queues)
-        ]
-        known = (ask(destination=consuming, limit=len(consuming)).registered() or {}) if consuming else {}
-    return consuming, [worker for worker, tasks in known.items() if any(each.split(" ")[0] == task for each in tasks)]
+        ask = partial(control.broadcast, reply=True, connection=connection)
+        for seconds in (REPLY_SECONDS, PATIENCE_SECONDS):
+            answers = _each(ask("active_queues", timeout=seconds))
+            consuming = {worker for worker, queues in answers if queue in (each["name"] for each in queues)}
+            if consuming:
+                break
+        else:
+            return set(), set()
+        asked = [worker for worker, _queues in answers if worker in consuming]
+        known = _each(ask("registered", timeout=PATIENCE_SECONDS, destination=sorted(consuming), limit=len(asked)))
+    knowing = {worker for worker, tasks in known if any(each.split(" ")[0] == task for each in tasks)}
+    return consuming, {worker for worker, _tasks in known} - knowing
+
+
+def _each(replies: list[dict[str, Any]] | None) -> list[tuple[str, list[Any]]]:
+    """The name and the answer of each worker; none of those that answer with an error."""
+    given = [(worker, answer) for reply in replies or () for worker, answer in reply.items()]
+    return [(worker, answer) for worker, answer in given if isinstance(answer, list)]
 
 
 def _names(workers: Iterable[str]) -> str:

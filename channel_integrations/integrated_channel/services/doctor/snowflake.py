@@ -24,6 +24,10 @@ STATEMENT_SECONDS = 10.0
 STALE_AFTER = timedelta(days=2)
 #: what a lookup asks for
 LOOKED_UP = ("user", "course", "customer", "seconds")
+#: Snowflake's numbers for a sign-in that it refuses, and for a session without a warehouse
+REFUSED = range(390_000, 400_000)
+KEY_REFUSED, NAME_REFUSED = 390_144, 390_201
+NO_WAREHOUSE = 606
 
 
 def sign_in() -> Findings:
@@ -34,15 +38,12 @@ def sign_in() -> Findings:
     except SnowflakeNotConfigured as err:
         yield problem(
             f"{err}: webhooks go out without learning time",
-            "Correct SNOWFLAKE_CONFIG ('Before' in webhook_learning_time_feature_flag.md has a complete one), restart "
-            "the workers, and try python -c 'import snowflake.connector'",
+            "Do what this line says, and restart the workers. A complete SNOWFLAKE_CONFIG is under 'Before' in "
+            "webhook_learning_time_feature_flag.md; why the connector cannot be imported, python -c 'import "
+            "snowflake.connector' says",
         )
     except (LearningTimeUnavailable, NoAnswer) as err:
-        yield problem(
-            f"{err}: webhooks go out without learning time",
-            f"See whether the network lets this host through: curl -sSI {_address()} -- if that answers, it is the "
-            "account, the user, its key or its network policy: SNOWFLAKE_CONFIG",
-        )
+        yield problem(f"{err}: webhooks go out without learning time", _sign_in_advice(_number(err)))
     else:
         yield ok(f"signed in and answered in {time.monotonic() - started:.1f} s")
 
@@ -54,10 +55,10 @@ def table() -> Findings:
     try:
         _ask(STATEMENT_SECONDS, f"SELECT {asked} FROM {name} WHERE 1 = 0")  # noqa: S608  (validated identifiers)
     except SnowflakeQueryFailed as err:
+        no_warehouse = _number(err) == NO_WAREHOUSE
         yield problem(
             f"{err}: {asked} of {name} cannot be read, and webhooks go out without learning time",
-            "Correct CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE and CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS, or let the role "
-            f"read it, in Snowflake: GRANT SELECT ON TABLE {name} TO ROLE {_role()};",
+            f"Let the role use the warehouse: {_grant_warehouse()}" if no_warehouse else _table_advice(),
         )
     except (LearningTimeUnavailable, NoAnswer) as err:
         yield problem(f"{name}: {err}", _warehouse_advice())
@@ -74,7 +75,8 @@ def freshness() -> Findings:
     except SnowflakeQueryFailed:
         yield warning(
             f"{name} has no column {column} that can be read: how fresh it is cannot be said (lookups do without it)",
-            f'Name the date column: CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {{"date": "{column}"}}',
+            f"See what it is called, in Snowflake: DESCRIBE TABLE {_full_name()}; and name it: "
+            'CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"date": "THE_COLUMN"}',
         )
         return
     except (LearningTimeUnavailable, NoAnswer) as err:
@@ -89,7 +91,8 @@ def freshness() -> Findings:
     elif timezone.now().date() - latest > STALE_AFTER:
         yield warning(
             f"the latest day in {name} is {latest}: learning time of the days since is missing from webhooks",
-            f"Ask the rollup's owners why its daily load has stopped; what they see, in Snowflake: {statement};",
+            f"Ask the rollup's owners why its daily load has stopped; what they see, in Snowflake: {statement}; (the "
+            f"table: {_full_name()})",
         )
     else:
         yield ok(f"the latest day in {name} is {latest}")
@@ -104,6 +107,51 @@ def _day(found: Any) -> date | None:
     if isinstance(found, datetime):
         return found.date()
     return found if isinstance(found, date) else None
+
+
+def _number(err: Exception) -> int | None:
+    """Snowflake's own number of the error, or the connector's."""
+    return getattr(err.__cause__, "errno", None)
+
+
+def _sign_in_advice(number: int | None) -> str:
+    if number not in REFUSED:
+        return (
+            f"See whether the network lets this host through: curl -sSI {_address()} -- no such host, or 404: "
+            "correct 'account' in SNOWFLAKE_CONFIG; no answer: have the firewall opened; else see https://status.snowflake.com"
+        )
+    user = conf.snowflake_config().get("user")
+    hints = {
+        KEY_REFUSED: "It does not know the key (or this host's clock is wrong), in Snowflake: ALTER USER "
+        f"{user} SET RSA_PUBLIC_KEY = '...';",
+        NAME_REFUSED: "It does not know what SNOWFLAKE_CONFIG names, or the role may not use it, in Snowflake: "
+        f"{_grant_warehouse()}",
+    }
+    hint = hints.get(number or 0, "It answers, and refuses: user, password, role, or its network policy.")
+    history = f"{conf.snowflake_config().get('database')}.INFORMATION_SCHEMA.LOGIN_HISTORY_BY_USER"
+    reason = f"SELECT * FROM TABLE({history}(USER_NAME => '{user}', RESULT_LIMIT => 5));"  # noqa: S608  (to be typed)
+    return f"{hint} Its reason, in Snowflake: {reason} -- then correct SNOWFLAKE_CONFIG, and restart the workers"
+
+
+def _table_advice() -> str:
+    table, role = _full_name(), _role()
+    schema = table.rpartition(".")[0]
+    return (
+        f"See what the role sees, in Snowflake: USE ROLE {role}; DESCRIBE TABLE {table}; -- names that differ go into "
+        "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE and CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS; if it sees nothing: "
+        f"GRANT USAGE ON DATABASE {schema.partition('.')[0]} TO ROLE {role}; GRANT USAGE ON SCHEMA {schema} TO ROLE "
+        f"{role}; GRANT SELECT ON TABLE {table} TO ROLE {role};"
+    )
+
+
+def _full_name() -> str:
+    """Database, schema and table, as a person in another session must type them."""
+    config, named = conf.snowflake_config(), conf.learning_time_table().split(".")
+    return ".".join([*[str(config.get("database")), str(config.get("schema"))][: 3 - len(named)], *named])
+
+
+def _grant_warehouse() -> str:
+    return f"GRANT USAGE ON WAREHOUSE {conf.snowflake_config().get('warehouse')} TO ROLE {_role()};"
 
 
 def _address() -> str:

@@ -113,6 +113,10 @@ def test_webhooks_are_filtered(operator, endpoint, receiver):
         ({"user_id": "41"}, {failed}),
         ({"user_id": "maria"}, set()),
         ({"user_id": ""}, everything),
+        ({"status__exact": ""}, everything),
+        # PostgreSQL refuses to be asked for a NUL.
+        ({"status__exact": "failed\0"}, set()),
+        ({"course_id": "course-v1:edX+Two\0+2026"}, set()),
         ({"course_id": "course-v1:edX+Two+2026"}, {parked}),
         ({"backfilled__exact": "1"}, {parked}),
         ({"event_type__exact": "course_enrollment"}, {failed}),
@@ -133,6 +137,7 @@ def test_what_no_index_knows_is_looked_for_among_the_latest(operator, endpoint):
     assert found(operator, backfilled__exact="1") == {new}
     assert found(operator, **course, user_id="7") == found(operator, q=f"7 {course['course_id']}") == {old, new}
     assert found(operator, **course, created="24h") == {new}
+    assert found(operator, **course, user_id=" ") == {new}, "nobody is chosen by a blank"
     assert "Of the last 30 days" in text_of(operator.get(url(WEBHOOK, "changelist")))
 
 
@@ -231,6 +236,7 @@ def test_who_is_not_found_is_not_repeated(operator, maria):
     for name, said in (
         ("nobody", "There is no account"),
         ("", "There is no account"),
+        ("no\0body", "There is no account"),  # PostgreSQL refuses to be asked for a NUL.
         (maria.email, "Several accounts"),
     ):
         response = operator.post(url(WEBHOOK, "learner"), {"learner": name})
