@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS := tests
 DATABASE_TESTS := $(addprefix tests/test_channel_integrations/test_integrated_channel/test_,delivery.py endpoint_health.py enrichment.py \
-	leases.py replay_and_backfill.py retention.py upgrade.py webhook_handlers.py webhook_learning_time_integration.py)
+	enrollments.py leases.py region_routing.py replay_and_backfill.py retention.py upgrade.py webhook_handlers.py webhook_learning_time_integration.py)
 # A shim of pyenv answers for the selected version alone; tox needs two at once.
 PYENV_PYTHONS := $(shell ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[12].*/bin 2>/dev/null | tr '\n' ':')
 MIGRATIONS := channel_integrations/integrated_channel/migrations

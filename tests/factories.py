@@ -11,8 +11,14 @@ from django.contrib.sites.models import Site
 from django.utils import timezone
 from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomer, EnterpriseCustomerUser
 from opaque_keys.edx.keys import CourseKey
-from openedx_events.learning.data import CourseData, PersistentCourseGradeData
-from openedx_events.learning.signals import PERSISTENT_GRADE_SUMMARY_CHANGED
+from openedx_events.learning.data import (
+    CourseData,
+    CourseEnrollmentData,
+    PersistentCourseGradeData,
+    UserData,
+    UserPersonalData,
+)
+from openedx_events.learning.signals import COURSE_ENROLLMENT_CREATED, PERSISTENT_GRADE_SUMMARY_CHANGED
 
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
 from tests.lms_host.grades.models import PersistentCourseGrade
@@ -58,6 +64,25 @@ def give_consent(customer: EnterpriseCustomer, learner: Any, course: str = COURS
 
 
 _NOW: Any = object()
+
+
+def enrollment_event(
+    learner: Any, course: str = COURSE, enrolled_at: datetime = _NOW, mode: str = "verified", is_active: bool = True
+) -> None:
+    """Send the event that the LMS sends when a learner enrols, and again when one who has left comes back."""
+    COURSE_ENROLLMENT_CREATED.send_event(
+        enrollment=CourseEnrollmentData(
+            user=UserData(
+                pii=UserPersonalData(username=learner.username, email=learner.email, name=""),
+                id=learner.id,
+                is_active=True,
+            ),
+            course=CourseData(course_key=CourseKey.from_string(course), display_name=""),
+            mode=mode,
+            is_active=is_active,
+            creation_date=timezone.now() if enrolled_at is _NOW else enrolled_at,
+        )
+    )
 
 
 def grade_event(

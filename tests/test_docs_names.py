@@ -123,7 +123,8 @@ def test_every_reason_of_a_cancelled_webhook_is_explained():
         tree = ast.parse(text)
         used |= set(literals(tree, {"WebhookNotOwed", "mark_cancelled", "_scrub"}))
         for node in ast.walk(tree):
-            if path.stem == "recipients" and isinstance(node, ast.FunctionDef) and node.name == "reason_against":
+            judges = isinstance(node, ast.FunctionDef) and node.name in ("reason_against", "reason_against_enrolment")
+            if path.stem == "recipients" and judges:
                 used |= {
                     each.value.value for each in ast.walk(node) if isinstance(each, ast.Return) and each.value.value
                 }

@@ -6,17 +6,18 @@ import re
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from channel_integrations.integrated_channel import tasks
-from channel_integrations.integrated_channel.models import WebhookTransmissionQueue
+from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services.test_event import send_test_event
 from docs.generate import DOCS
-from tests.factories import COURSE, grade_event, make_customer, make_endpoint, make_learner
+from tests.factories import COURSE, enrollment_event, grade_event, make_customer, make_endpoint, make_learner
 
 SCHEMAS = DOCS / "partners" / "schema"
-EVENTS = ("course_completion", "test")
+EVENTS = ("course_completion", "course_enrollment", "test")
 PAGES = (DOCS.parent / "README.rst", DOCS / "index.rst", *sorted(DOCS.rglob("*.md")))
 
 
@@ -78,6 +79,14 @@ def test_a_completion_without_learning_time(endpoint, receiver):
     body = received(receiver)
     check(body, "course_completion")
     assert "learning_time" not in body["completion"]
+
+
+def test_an_enrolment(endpoint, receiver):
+    EnterpriseWebhookConfiguration.objects.update(sends_enrollments=True)
+    enrollment_event(make_learner(endpoint.enterprise_customer, email=""))
+    WebhookTransmissionQueue.objects.update(due_at=timezone.now())
+    tasks.process_webhook_queue()
+    check(received(receiver), "course_enrollment")
 
 
 def test_a_test_event(endpoint, receiver):

@@ -42,6 +42,8 @@ def add_endpoint(output, url):
             "region": "EU",
             "webhook_url": url,
             "active": "on",
+            "accepts_us": "on",
+            "sends_completions": "on",
             "learning_time": "rollout",
         }
         shown = browser.post(f"{admin}{ENDPOINTS}/add/", data=form).text

@@ -46,6 +46,11 @@ class IntegratedChannelConfig(AppConfig):
                         PluginSignals.SIGNAL_PATH: "openedx_events.learning.signals.PERSISTENT_GRADE_SUMMARY_CHANGED",
                         PluginSignals.DISPATCH_UID: "channel_webhooks.handle_grade_change_for_webhooks",
                     },
+                    {
+                        PluginSignals.RECEIVER_FUNC_NAME: "handle_enrollment_for_webhooks",
+                        PluginSignals.SIGNAL_PATH: "openedx_events.learning.signals.COURSE_ENROLLMENT_CREATED",
+                        PluginSignals.DISPATCH_UID: "channel_webhooks.handle_enrollment_for_webhooks",
+                    },
                     *(
                         {
                             PluginSignals.RECEIVER_FUNC_NAME: "handle_learner_retirement",

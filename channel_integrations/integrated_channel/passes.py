@@ -52,11 +52,18 @@ class CoursePass:
 
     def deduplication_key(self, enterprise_customer_uuid: Any) -> str:
         """SHA-256 (hex) of customer, learner, course run, event type and pass."""
-        facts = (
-            str(enterprise_customer_uuid),
-            str(self.user_id),
-            self.course_id,
-            COURSE_COMPLETION,
-            self.passed_at.astimezone(UTC).isoformat(timespec="microseconds"),
+        return deduplication_key(
+            enterprise_customer_uuid, self.user_id, self.course_id, COURSE_COMPLETION, self.passed_at
         )
-        return hashlib.sha256("\x1f".join(facts).encode()).hexdigest()
+
+
+def deduplication_key(customer: Any, user_id: int, course_id: str, event_type: str, moment: datetime) -> str:
+    """SHA-256 (hex) of what makes two events the same, on every database."""
+    facts = (
+        str(customer),
+        str(user_id),
+        course_id,
+        event_type,
+        moment.astimezone(UTC).isoformat(timespec="microseconds"),
+    )
+    return hashlib.sha256("\x1f".join(facts).encode()).hexdigest()

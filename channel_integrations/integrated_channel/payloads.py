@@ -24,6 +24,26 @@ def completion_payload(webhook: Any, customer: Any, learner: Any, learning_time:
     }
     if learning_time is not None:
         completion["learning_time"] = learning_time
+    return {**_envelope(webhook, customer, learner), "completion": completion}
+
+
+def enrollment_payload(webhook: Any, customer: Any, learner: Any) -> dict[str, Any]:
+    """
+    The body of an enrolment, version 2.0.
+
+    :param webhook: the row (event_type, created, course_id, occurred_at, enrollment_mode, enrollment_is_active)
+    :param customer: an enterprise customer (uuid, name)
+    :param learner: a user (id, username, email)
+    """
+    enrollment = {
+        "mode": webhook.enrollment_mode,
+        "is_active": webhook.enrollment_is_active,
+        "enrollment_date": iso_utc(webhook.occurred_at),
+    }
+    return {**_envelope(webhook, customer, learner), "enrollment": enrollment}
+
+
+def _envelope(webhook: Any, customer: Any, learner: Any) -> dict[str, Any]:
     return {
         "event_type": webhook.event_type,
         "event_version": "2.0",
@@ -32,7 +52,6 @@ def completion_payload(webhook: Any, customer: Any, learner: Any, learning_time:
         "enterprise_customer": {"uuid": str(customer.uuid), "name": customer.name},
         "learner": {"user_id": learner.id, "username": learner.username, "email": learner.email},
         "course": {"course_key": webhook.course_id},
-        "completion": completion,
     }
 
 

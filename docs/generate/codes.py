@@ -36,11 +36,16 @@ CANCELLED = {
     "passed before the learner was linked": "nothing: what came before the link is not the customer's to know",
     "the customer does not sponsor this course run": "an enterprise enrolment, or *all completions* on the endpoint",
     "passed before the endpoint's send_from": "an earlier *send from* on the endpoint",
+    "enrolled before the learner was linked": "nothing: what came before the link is not the customer's to know",
+    "enrolled before the endpoint's send_from": "an earlier *send from* on the endpoint",
+    "the endpoint takes no such events": "*completions* or *enrolments* on the endpoint for the learner's region",
     "the learner's account is gone": "nothing",
     "the customer is gone or inactive": "the customer is made active",
     "the learner is no longer linked to the customer": "the learner is linked again",
     "the customer does not report audit enrolments": "the customer's two settings on audit enrolments, "
     "or a mode that is paid for",
+    "the endpoint does not take the learner's region": "the endpoint's region, or what it accepts, as it was; "
+    "a webhook that was addressed goes to no other",
     "endpoint deleted": "nothing for a webhook that was addressed: it belongs to the endpoint that is gone",
     "learner retired": "nothing: it has been scrubbed",
     "past its retention": "nothing: it has been scrubbed",

@@ -27,7 +27,13 @@ class Transition(NamedTuple):
 #: what the picture and the table show; tests drive real rows through each, and look for others in the code
 TRANSITIONS = (
     Transition(1, (EVENT,), AWAITING, "a pass, or a backfill, with learning time switched on", ("outbox.new_row",)),
-    Transition(2, (EVENT,), RECORDED, "a pass, or a backfill, with learning time switched off", ("outbox.new_row",)),
+    Transition(
+        2,
+        (EVENT,),
+        RECORDED,
+        "a pass, or a backfill, with learning time switched off; an enrolment",
+        ("outbox.new_row", "enrollments._new_row"),
+    ),
     Transition(
         3,
         (AWAITING,),
@@ -67,7 +73,7 @@ TRANSITIONS = (
         12,
         (RECORDED,),
         NO_ENDPOINT,
-        "the customer has no endpoint for the learner's region",
+        "the customer has no endpoint that takes the learner's region",
         ("webhook.mark_without_endpoint",),
     ),
     Transition(13, (DELIVERED, FAILED, CANCELLED, NO_ENDPOINT), RECORDED, "a person replays it", ("replay.replay",)),
@@ -123,6 +129,9 @@ While a worker works at a row the status stays as it is: the worker holds a leas
 the future. A worker that is killed leaves a lease that ends, and the row is due again
 ([why](../decisions/0003-a-lease-is-a-due-time.md)). A row that has been purged (`purged_at`) stays where it is for
 good.
+
+An enrolment stays `recorded`, for an hour at most, until the customer sponsors it and there is consent, where that is
+required; its `reason` says what it waits for.
 
 """
 

@@ -53,7 +53,7 @@ def draw() -> str:
     shapes = [_box(name, *place) for name, place in BOXES.items()]
     lines = [_line(corners, dashed) for _numbers, corners, _place, dashed in ROUTES]
     numbers = [_number(text, *place) for text, _corners, place, _dashed in ROUTES]
-    events = [_text("a grade event", 150, 28, "#333"), _text("a grade event", 430, 28, "#333")]
+    events = [_text("a grade event", 150, 28, "#333"), _text("a grade event, an enrolment", 430, 28, "#333")]
     return "\n".join([*HEAD, *lines, *shapes, *events, *numbers, "</svg>", ""])
 
 

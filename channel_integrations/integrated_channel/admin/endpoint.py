@@ -69,7 +69,7 @@ class EndpointAdmin(EndpointViews):
         (
             _("Who and where"),
             {
-                "fields": ("enterprise_customer", "region", "webhook_url"),
+                "fields": ("enterprise_customer", "region", "accepts_us", "accepts_eu", "webhook_url"),
                 "description": _("One endpoint for each customer and region of its learners."),
             },
         ),
@@ -114,7 +114,7 @@ class EndpointAdmin(EndpointViews):
         (
             _("What is sent"),
             {
-                "fields": ("send_from", "all_completions", "learning_time"),
+                "fields": ("sends_completions", "sends_enrollments", "send_from", "all_completions", "learning_time"),
                 "description": _("Older completions are sent by the command backfill_webhooks alone."),
             },
         ),

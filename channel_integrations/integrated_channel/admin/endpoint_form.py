@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The form of an endpoint: what each field does, its bounds, default, an example; errors that say what to type."""
 
+from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
@@ -16,6 +17,8 @@ def _from_to(lowest: int, highest: int) -> dict[str, object]:
     return dict.fromkeys(("min_value", "max_value", "invalid", "required"), said)
 
 
+#: nullable in the database, where NULL is the default
+_TICKS = ("accepts_us", "accepts_eu", "sends_completions", "sends_enrollments")
 _NO_CUSTOMER = _("Choose a customer: press the magnifying glass, or paste the customer's UUID.")
 _NO_LIMIT = _("Type a whole number of 1 or more, or leave it empty.")
 
@@ -25,9 +28,14 @@ class EndpointForm(SignInFields):
 
     class Meta:
         model = EnterpriseWebhookConfiguration
+        field_classes = dict.fromkeys(_TICKS, forms.BooleanField)
         fields = "__all__"  # the admin's fieldsets name them
         labels = {
             "webhook_url": _("URL"),
+            "accepts_us": _("Accepts learners from the US"),
+            "accepts_eu": _("Accepts learners from the EU"),
+            "sends_completions": _("Completions"),
+            "sends_enrollments": _("Enrolments"),
             "webhook_timeout_seconds": _("Timeout (seconds)"),
             "max_requests_per_minute": _("Requests per minute"),
             "max_concurrent_requests": _("Requests at once"),
@@ -43,8 +51,17 @@ class EndpointForm(SignInFields):
                 "Whose learners' completions are sent here. The customer's UUID; the magnifying glass finds it by name."
             ),
             "region": _(
-                "Learners of this region, by the country in their sign-on record. One from the EU goes to the EU "
-                "endpoint or nowhere, one from the US to that of the US or else of Other. Default: Other."
+                "Learners of this region, by the country in their sign-on record, else by the customer's. One from "
+                "the US or the EU goes to the endpoint of that region, or else to that for Other if it accepts them, "
+                "never to that of another region. Default: Other."
+            ),
+            "accepts_us": _(
+                "Matters for the endpoint for Other only: whether it gets learners from the US where the customer has "
+                "no endpoint for the United States. On by default."
+            ),
+            "accepts_eu": _(
+                "Matters for the endpoint for Other only: whether it gets learners from the EU where the customer has "
+                "no endpoint for the European Union. Off by default: their data then goes nowhere. Agree on it first."
             ),
             "webhook_url": _(
                 "Where each webhook is posted. https on a public address, port 443 or from 1024 on, no user name or "
@@ -75,13 +92,22 @@ class EndpointForm(SignInFields):
                 "Certificates to trust for this endpoint in place of the usual ones, in PEM form, from -----BEGIN "
                 "CERTIFICATE----- to -----END CERTIFICATE-----. Empty, the default: the usual ones."
             ),
+            "sends_completions": _(
+                "Whether completions of course runs are sent here, as event_type course_completion. On by default; "
+                "one of the two must be on."
+            ),
+            "sends_enrollments": _(
+                "Whether enrolments are sent here, as event_type course_enrollment, from now on and only in course "
+                "runs that the customer sponsors for the learner. Off by default; agree on it with the partner first."
+            ),
             "send_from": _(
-                "Completions passed before this moment make no webhook; backfill_webhooks sends them. Default: when "
-                "the endpoint is added. Example: 2026-11-01 00:00:00"
+                "Completions passed, and enrolments made, before this moment make no webhook; backfill_webhooks sends "
+                "such completions. Default: when the endpoint is added. Example: 2026-11-01 00:00:00"
             ),
             "all_completions": _(
                 "Off by default: only of course runs that the customer sponsors for the learner. On: every completion "
-                "of its linked learners, whoever pays for it. More personal data leaves; agree on it first."
+                "of its linked learners, whoever pays for it; not every enrolment. More personal data leaves; agree on "
+                "it first."
             ),
             "learning_time": _(
                 "Whether completions carry how many seconds the learner spent learning. By default as the site's "
@@ -101,6 +127,13 @@ class EndpointForm(SignInFields):
             "max_concurrent_requests": _from_to(1, MAX_CONCURRENT_REQUESTS),
             "max_requests_per_minute": dict.fromkeys(("min_value", "max_value", "invalid"), _NO_LIMIT),
         }
+
+    def __init__(self, *args, **kwargs):
+        """A tick or none: what a release that did not know of these has left empty is their default."""
+        super().__init__(*args, **kwargs)
+        for name in _TICKS:
+            if getattr(self.instance, name) is None:
+                self.initial[name] = self._meta.model._meta.get_field(name).default
 
     def add_error(self, field, error):
         """Whatever is wrong with a customer, the same helps; the errors of a UUID cannot be worded by ``Meta``."""

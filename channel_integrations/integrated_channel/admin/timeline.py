@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from channel_integrations.integrated_channel.admin.attempt import ERRORS
 from channel_integrations.integrated_channel.admin.moments import NONE, unbroken
+from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.models import (
     WebhookDeliveryAttempt,
     WebhookStatus,
@@ -54,9 +55,11 @@ class Event(NamedTuple):
 
 
 def timeline(webhook: WebhookTransmissionQueue, with_answers: bool = False) -> list[Event]:
-    """From the pass to the end, in order; what has been purged is gone from it."""
+    """From the pass or the enrolment to the end, in order; what has been purged is gone from it."""
+    is_enrolment = webhook.event_type == COURSE_ENROLLMENT
+    began = gettext("The learner enrolled.") if is_enrolment else gettext("The learner passed.")
     moments: list[tuple[datetime, Event]] = [
-        (webhook.occurred_at, Event("", "", gettext("The learner passed."))),
+        (webhook.occurred_at, Event("", "", began)),
         (webhook.created, Event("", "", _creation(webhook))),
     ]
     if webhook.learning_time_status:  # When it was looked up is not kept.

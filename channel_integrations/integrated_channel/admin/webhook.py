@@ -30,6 +30,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.webhook import SWITCHED_OFF
+from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
 from channel_integrations.integrated_channel.services.whereabouts import whereabouts
 
 
@@ -139,7 +140,7 @@ class WebhookAdmin(WebhookViews):
     def made(self, webhook):
         return unbroken(webhook.created)
 
-    @admin.display(description=_("passed"))
+    @admin.display(description=_("passed, or enrolled"))
     def passed(self, webhook):
         return written(webhook.occurred_at)
 
@@ -195,7 +196,9 @@ class WebhookAdmin(WebhookViews):
 
     @staticmethod
     def _why_url(webhook: WebhookTransmissionQueue) -> str | None:
-        """The page that walks every condition, where there is one and a learner to ask about."""
+        """The page that walks every condition of a completion, where there is one and a learner to ask about."""
+        if webhook.event_type != COURSE_COMPLETION:
+            return None
         url = _url_or_none("admin:channel_webhooks_webhooksuppression_explain")
         return f"{url}?webhook={webhook.pk}" if url and webhook.user_id else None
 

@@ -20,7 +20,9 @@ from channel_integrations.integrated_channel.admin.webhook_queries import (
     uuid_of,
     without_index,
 )
+from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, WebhookStatus
+from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
 
 TEMPLATE = "admin/channel_webhooks/webhooktransmissionqueue/filter_form.html"
 #: what one list box offers at most
@@ -95,6 +97,22 @@ class FinishedFilter(_SinceFilter):
 
     def since(self, queryset: QuerySet, moment: datetime) -> QuerySet:
         return by_index(queryset, Q(finished_at__gte=moment))
+
+
+class EventFilter(admin.SimpleListFilter):
+    """What has happened."""
+
+    title = _("event")
+    parameter_name = "event_type__exact"
+
+    def lookups(self, request, model_admin):
+        return (
+            (COURSE_COMPLETION, _("completions, of the last 30 days unless a time or a learner is chosen")),
+            (COURSE_ENROLLMENT, _("enrolments, of the last 30 days unless a time or a learner is chosen")),
+        )
+
+    def queryset(self, request, queryset):
+        return without_index(queryset, request, Q(event_type=self.value())) if self.value() else queryset
 
 
 class BackfilledFilter(admin.SimpleListFilter):
@@ -221,5 +239,6 @@ FILTERS = (
     EndpointFilter,
     LearnerFilter,
     CourseFilter,
+    EventFilter,
     BackfilledFilter,
 )

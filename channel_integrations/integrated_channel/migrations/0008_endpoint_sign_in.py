@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('channel_webhooks', '0006_operations'),
+        ('channel_webhooks', '0007_regions_and_enrollments'),
     ]
 
     operations = [

@@ -10,6 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.exceptions import AddressRefused
 from channel_integrations.integrated_channel.http_client import check_ca_bundle, check_url
 from channel_integrations.integrated_channel.services.retry import SCHEDULE, parse_schedule
@@ -71,6 +72,19 @@ class EnterpriseWebhookConfiguration(models.Model):
         related_name="webhook_endpoints",
     )
     region = models.CharField(max_length=10, choices=Region.choices, default=Region.OTHER)
+    # Both are nullable for the previous release's code, which inserts endpoints without them; NULL is the default.
+    accepts_us = models.BooleanField(
+        _("accepts learners from the US"),
+        default=True,
+        null=True,
+        help_text=_("Of the endpoint for Other alone: it gets them where there is no endpoint for the United States."),
+    )
+    accepts_eu = models.BooleanField(
+        _("accepts learners from the EU"),
+        default=False,
+        null=True,
+        help_text=_("Of the endpoint for Other alone: it gets them where there is no endpoint for the European Union."),
+    )
     webhook_url = models.URLField(_("URL"), max_length=500, help_text=_("https, on a public address."))
     active = models.BooleanField(
         default=True,
@@ -109,6 +123,16 @@ class EnterpriseWebhookConfiguration(models.Model):
     send_from = models.DateTimeField(
         default=timezone.now,
         help_text=_("Completions passed before this moment make no webhook."),
+    )
+    # Both are nullable for the previous release's code, which inserts endpoints without them; NULL is the default.
+    sends_completions = models.BooleanField(
+        _("completions"), default=True, null=True, help_text=_("Whether completions are sent here.")
+    )
+    sends_enrollments = models.BooleanField(
+        _("enrolments"),
+        default=False,
+        null=True,
+        help_text=_("Whether enrolments in course runs that the customer sponsors are sent here."),
     )
     all_completions = models.BooleanField(
         default=False,
@@ -183,8 +207,23 @@ class EnterpriseWebhookConfiguration(models.Model):
             errors["client_id"] = _("A client id has printable ASCII characters alone: paste it again as a whole.")
         if not _SCOPE.match(self.scope or ""):
             errors["scope"] = _("Type scopes with single spaces between them, for example: hooks.write courses.read")
+        if self.accepts_eu and self.region != Region.OTHER:
+            errors["accepts_eu"] = _("Only the endpoint for Other can accept learners of another region: untick this.")
+        if self.sends_completions is False and not self.sends_enrollments:
+            errors["sends_completions"] = _("Tick completions, enrolments or both; to send nothing, untick “active”.")
         if errors:
             raise ValidationError(errors)
+
+    def takes(self, region: str) -> bool:
+        """Whether a learner of this region may be sent here; one of a named region never to that of another one."""
+        accepted = {"US": self.accepts_us is not False, "EU": self.accepts_eu is True}
+        return self.region == region or (self.region == Region.OTHER and accepted.get(region, False))
+
+    def sends(self, event_type: str) -> bool:
+        """Whether such events are sent here."""
+        if event_type == COURSE_ENROLLMENT:
+            return self.sends_enrollments is True
+        return self.sends_completions is not False
 
     @property
     def timeout_seconds(self) -> int:

@@ -143,9 +143,9 @@ class WebhookQuerySet(models.QuerySet):
         """
         now = timezone.now()
         for webhook in webhooks:
-            webhook.status = WebhookStatus.PENDING
+            webhook.status, webhook.reason = WebhookStatus.PENDING, ""
         own = ["endpoint_id", "region", "body", "learning_time", "learning_time_status"]
-        return self._write_back(webhooks, own, status=WebhookStatus.PENDING, due_at=now)
+        return self._write_back(webhooks, own, status=WebhookStatus.PENDING, reason="", due_at=now)
 
     def mark_delivered(self, webhooks: "Sequence[WebhookTransmissionQueue]") -> set[int]:
         """Their endpoints have taken them; returns the primary keys of those whose lease had not been lost."""
@@ -210,9 +210,12 @@ class WebhookTransmissionQueue(models.Model):
     enterprise_customer_uuid = models.UUIDField(db_index=True)
     user_id = models.PositiveIntegerField(null=True, db_index=True)
     course_id = models.CharField(max_length=255)
-    occurred_at = models.DateTimeField(help_text=_("When the learner first passed."))
+    occurred_at = models.DateTimeField(help_text=_("When the learner first passed, or enrolled."))
     percent_grade = models.FloatField(null=True)
     letter_grade = models.CharField(max_length=255, blank=True)
+    # Of enrolments; nullable for the previous release's code, which inserts webhooks without them.
+    enrollment_mode = models.CharField(max_length=100, null=True)  # noqa: DJ001  (as above)
+    enrollment_is_active = models.BooleanField(null=True)
     backfilled = models.BooleanField(
         default=False, help_text=_("Made by a backfill: passed before the endpoint's send_from.")
     )
@@ -297,6 +300,10 @@ class WebhookTransmissionQueue(models.Model):
     def mark_cancelled(self, reason: str) -> bool:
         """The webhook is no longer owed."""
         return self._release(status=WebhookStatus.CANCELLED, finished_at=timezone.now(), reason=reason)
+
+    def mark_to_be_looked_at_again(self, moment: datetime, reason: str) -> bool:
+        """It is not owed, but may be by then; it stays where it is."""
+        return self._release(due_at=moment, reason=reason[:100])
 
     def mark_without_endpoint(self, region: str) -> bool:
         """Nobody takes webhooks about learners of this region."""

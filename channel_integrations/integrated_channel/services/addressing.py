@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """From recorded rows to ones that wait for their endpoint: are they owed, where do they go, what do they say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.utils import timezone
 
+from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.exceptions import NoWebhookConfigured, WebhookNotOwed
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
@@ -14,10 +16,11 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
-from channel_integrations.integrated_channel.payloads import completion_payload, to_body
+from channel_integrations.integrated_channel.payloads import completion_payload, enrollment_payload, to_body
 from channel_integrations.integrated_channel.services import rollout
+from channel_integrations.integrated_channel.services.enrollments import look_again_at
 from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
-from channel_integrations.integrated_channel.services.region_service import Region, regions_of
+from channel_integrations.integrated_channel.services.region_service import Region, find_region, sign_on_regions
 from channel_integrations.integrated_channel.services.webhook_routing import endpoint_for
 from channel_integrations.integrated_channel.tracing import span, tell
 
@@ -43,39 +46,48 @@ def address_due() -> int:
 
 def still_owed(webhooks: Sequence[WebhookTransmissionQueue]) -> list[WebhookTransmissionQueue]:
     """
-    Those of these claimed rows that are owed to this day; the others are cancelled.
+    Those of these claimed rows that are owed to this day, and to this endpoint; the others are cancelled.
 
     A row that was addressed a moment ago needs no second look. One that has been tried, or has waited for its endpoint,
-    may have lost what it was owed by in the meantime: a consent, a link.
+    may have lost what it was owed by in the meantime: a consent, a link, a region that the endpoint takes.
     """
     now = timezone.now()
     waited = [each for each in webhooks if each.attempts_made or now - each.created > ADDRESSED_LATELY]
     owed = owed_for(waited) if waited else {}
+    sign_on = _sign_on_regions(waited, owed)
     found = []
     for webhook in webhooks:
         try:
-            _require_still_owed(webhook, owed.get(webhook.pk))
+            _require_still_owed(webhook, owed.get(webhook.pk), sign_on)
             found.append(webhook)
         except WebhookNotOwed as reason:
             _cancel(webhook, reason)
     return found
 
 
-def _require_still_owed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed | None) -> None:
+def _require_still_owed(
+    webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed | None, sign_on: dict[int, Region]
+) -> None:
     """:raises WebhookNotOwed: with the reason; ``owed`` is None for a row that need not be asked for"""
     if isinstance(owed, WebhookNotOwed):
         raise owed
     if owed:
-        _endpoint_of(webhook, owed, {})
+        _endpoint_of(webhook, owed, sign_on)
+
+
+def _sign_on_regions(
+    webhooks: Sequence[WebhookTransmissionQueue], owed: Mapping[int, Owed | WebhookNotOwed]
+) -> dict[int, Region]:
+    return sign_on_regions([each.user_id for each in webhooks if each.user_id and isinstance(owed[each.pk], Owed)])
 
 
 def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
     owed = owed_for(webhooks)
-    regions = regions_of([webhook.user_id for webhook in webhooks if isinstance(owed[webhook.pk], Owed)])
+    sign_on = _sign_on_regions(webhooks, owed)
     addressed = []
     for webhook in webhooks:
         try:
-            if _is_addressed(webhook, owed[webhook.pk], regions):
+            if _is_addressed(webhook, owed[webhook.pk], sign_on):
                 addressed.append(webhook)
         except Exception as err:  # One row's trouble must not hold up the others; its lease ends, it is tried again.
             lines.failure("webhook_addressing", err, webhook_id=webhook.webhook_id)
@@ -83,14 +95,14 @@ def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
     tell(addressed=len(addressed))
 
 
-def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed, regions: dict[int, Region]) -> bool:
+def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed, sign_on: dict[int, Region]) -> bool:
     """Whether endpoint and body are set now; else the row has been moved to where it belongs."""
     try:
         if isinstance(owed, WebhookNotOwed):
             raise owed
-        endpoint = _endpoint_of(webhook, owed, regions)
+        endpoint = _endpoint_of(webhook, owed, sign_on)
     except WebhookNotOwed as err:
-        _cancel(webhook, err)
+        _cancel_or_look_again(webhook, err)
         return False
     except NoWebhookConfigured as err:
         if webhook.mark_without_endpoint(str(err)):
@@ -107,8 +119,22 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
     if reason:
         webhook.forget_learning_time(reason)
     webhook.region = endpoint.region
-    webhook.body = to_body(completion_payload(webhook, owed.customer, owed.learner, webhook.learning_time))
+    webhook.body = to_body(_payload(webhook, owed))
     return True
+
+
+def _payload(webhook: WebhookTransmissionQueue, owed: Owed) -> dict[str, Any]:
+    if webhook.event_type == COURSE_ENROLLMENT:
+        return enrollment_payload(webhook, owed.customer, owed.learner)
+    return completion_payload(webhook, owed.customer, owed.learner, webhook.learning_time)
+
+
+def _cancel_or_look_again(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
+    again_at = look_again_at(webhook, str(reason), timezone.now())
+    if again_at is None:
+        _cancel(webhook, reason)
+    elif webhook.mark_to_be_looked_at_again(again_at, str(reason)):
+        lines.info("webhook_addressing", "not_yet_owed", webhook_id=webhook.webhook_id, reason=reason)
 
 
 def _cancel(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
@@ -117,16 +143,23 @@ def _cancel(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
 
 
 def _endpoint_of(
-    webhook: WebhookTransmissionQueue, owed: Owed, regions: dict[int, Region]
+    webhook: WebhookTransmissionQueue, owed: Owed, sign_on: dict[int, Region]
 ) -> EnterpriseWebhookConfiguration:
+    region = find_region(owed.learner.pk, owed.customer, sign_on).region
     if webhook.body:
         endpoint = next((each for each in owed.endpoints if each.pk == webhook.endpoint_id), None)
         if endpoint is None:
             raise WebhookNotOwed(ENDPOINT_DELETED)
+        if not endpoint.takes(region):  # One of the two has changed while the webhook waited.
+            raise WebhookNotOwed("the endpoint does not take the learner's region")
     else:
-        endpoint = endpoint_for(regions[owed.learner.pk], owed.endpoints)
+        endpoint = endpoint_for(region, owed.endpoints)
+    if not endpoint.sends(webhook.event_type):
+        raise WebhookNotOwed("the endpoint takes no such events")
     if not (owed.recipient.is_sponsor or endpoint.all_completions):
         raise WebhookNotOwed("the customer does not sponsor this course run")
     if webhook.occurred_at < endpoint.send_from and not webhook.backfilled:
+        if webhook.event_type == COURSE_ENROLLMENT:
+            raise WebhookNotOwed("enrolled before the endpoint's send_from")
         raise WebhookNotOwed("passed before the endpoint's send_from")
     return endpoint

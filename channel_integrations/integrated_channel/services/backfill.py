@@ -9,7 +9,7 @@ from enterprise.models import EnterpriseCustomerUser
 
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, WebhookTransmissionQueue
-from channel_integrations.integrated_channel.passes import CoursePass
+from channel_integrations.integrated_channel.passes import COURSE_COMPLETION, CoursePass
 from channel_integrations.integrated_channel.services.outbox import insert_missing, missing, new_row
 from channel_integrations.integrated_channel.services.recipients import find_recipients
 from channel_integrations.integrated_channel.services.reconciliation import passes_since
@@ -66,7 +66,7 @@ def _passes_for(
         theirs = recipient.enterprise_customer_uuid == endpoint.enterprise_customer_id
         if not theirs or learner is None or recipient.reason_against(course_pass, backfilled=True):
             continue
-        if not (recipient.is_sponsor or endpoint.all_completions):
+        if not endpoint.sends(COURSE_COMPLETION) or not (recipient.is_sponsor or endpoint.all_completions):
             continue
         try:
             routed = route_webhook_by_region(learner, endpoint.enterprise_customer)

@@ -37,7 +37,7 @@ def is_older_than_allowed(passed_at: datetime) -> bool:
     return passed_at < timezone.now() - conf.max_pass_age()
 
 
-def _own_savepoint() -> AbstractContextManager:
+def own_savepoint() -> AbstractContextManager:
     """
     What keeps the caller's transaction from a SELECT of ours that fails.
 
@@ -62,7 +62,7 @@ def record_pass(course_pass: CoursePass) -> list[WebhookTransmissionQueue]:
     """
     if is_too_old(course_pass):
         return []
-    with _own_savepoint():
+    with own_savepoint():
         return _record(course_pass)
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """
-Who gets a webhook for a pass: the customers that sponsor the course run for the learner.
+Who gets a webhook for a pass or an enrolment: the customers that sponsor the course run for the learner.
 
 A link counts while it is linked; its ``active`` says only which customer the learner is looking at.
 """
@@ -15,11 +15,12 @@ from uuid import UUID
 from consent.models import DataSharingConsent
 from django.contrib.auth import get_user_model
 from django.db.models import FilteredRelation, Q
-from enterprise import models as enterprise_models
-from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomer, EnterpriseCustomerUser
+from enterprise.models import EnterpriseCustomer, EnterpriseCustomerUser
 
+from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.exceptions import WebhookNotOwed
 from channel_integrations.integrated_channel.passes import CoursePass
+from channel_integrations.integrated_channel.services.audit_reporting import without_audit_reporting
 
 #: why a new pass makes no webhook where each of the customer's endpoints is so
 ENDPOINT_OFF = "endpoint switched off by its operator"
@@ -32,6 +33,19 @@ class Wants(NamedTuple):
     all_completions: bool
     learning_time: str | None
     active: bool
+    #: NULL where a release wrote the endpoint that did not know of them
+    sends_completions: bool | None
+    sends_enrollments: bool | None
+
+    @property
+    def completions(self) -> bool:
+        """Whether it takes them."""
+        return self.sends_completions is not False
+
+    @property
+    def enrollments(self) -> bool:
+        """Whether it takes them."""
+        return self.sends_enrollments is True
 
 
 @dataclass
@@ -53,10 +67,27 @@ class Recipient:
             return "no data-sharing consent"
         if course_pass.passed_at < self.linked_at:
             return "passed before the learner was linked"
+        if not any(endpoint.completions for endpoint in self.endpoints):
+            return "the endpoint takes no such events"
         if self.wanted_from is None:
             return "the customer does not sponsor this course run"
         if course_pass.passed_at < self.wanted_from and not backfilled:
             return "passed before the endpoint's send_from"
+        return ""
+
+    def reason_against_enrolment(self, enrolled_at: datetime) -> str:
+        """The same for an enrolment; those that the customer does not sponsor are not the customer's to know."""
+        if self.lacks_consent:
+            return "no data-sharing consent"
+        if enrolled_at < self.linked_at:
+            return "enrolled before the learner was linked"
+        wanted = [endpoint.send_from for endpoint in self.endpoints if endpoint.enrollments]
+        if not wanted:
+            return "the endpoint takes no such events"
+        if not self.is_sponsor:
+            return "the customer does not sponsor this course run"
+        if enrolled_at < min(wanted):
+            return "enrolled before the endpoint's send_from"
         return ""
 
     def reason_against_making(self, course_pass: CoursePass) -> str:
@@ -72,7 +103,8 @@ class Recipient:
     @property
     def wanted_from(self) -> datetime | None:
         """Since when an endpoint wants completions of this course run; None where none does."""
-        wanting = [endpoint.send_from for endpoint in self.endpoints if self.is_sponsor or endpoint.all_completions]
+        taking = [endpoint for endpoint in self.endpoints if endpoint.completions]
+        wanting = [endpoint.send_from for endpoint in taking if self.is_sponsor or endpoint.all_completions]
         return min(wanting, default=None)
 
     @property
@@ -131,6 +163,8 @@ def find_recipients(
             "enterprise_customer__webhook_endpoints__all_completions",
             "enterprise_customer__webhook_endpoints__learning_time",
             "enterprise_customer__webhook_endpoints__active",
+            "enterprise_customer__webhook_endpoints__sends_completions",
+            "enterprise_customer__webhook_endpoints__sends_enrollments",
         )
     )
     recipients: dict[int, Recipient] = {}
@@ -221,7 +255,10 @@ def _owed(webhook: Any, learners: dict, customers: dict, recipient: Recipient | 
         raise WebhookNotOwed("endpoint deleted")
     if recipient is None:
         raise WebhookNotOwed("the learner is no longer linked to the customer")
-    reason = recipient.reason_against(CoursePass.from_row(webhook), backfilled=webhook.backfilled)
+    if webhook.event_type == COURSE_ENROLLMENT:
+        reason = recipient.reason_against_enrolment(webhook.occurred_at)
+    else:
+        reason = recipient.reason_against(CoursePass.from_row(webhook), backfilled=webhook.backfilled)
     if reason:
         raise WebhookNotOwed(reason)
     return Owed(learner, customer, endpoints, recipient)
@@ -232,28 +269,3 @@ def _by_course(webhooks: Iterable[Any]) -> dict[str, list[Any]]:
     for webhook in webhooks:
         grouped[webhook.course_id].append(webhook)
     return grouped
-
-
-def without_audit_reporting(course_id: str, recipients: Iterable[Recipient]) -> set[tuple[int, UUID]]:
-    """
-    (learner, customer) of the sponsored enrolments whose ``audit_reporting_disabled`` is set.
-
-    The rule is edx-enterprise's own property; the enrolments that it would ask the LMS for one by one are handed to it.
-    """
-    user_ids = {recipient.user_id for recipient in recipients if recipient.is_sponsor}
-    if not user_ids:
-        return set()
-    enrolments = EnterpriseCourseEnrollment.objects.filter(
-        course_id=course_id, enterprise_customer_user__user_id__in=user_ids
-    ).select_related("enterprise_customer_user__enterprise_customer")
-    modes = {}
-    if enterprise_models.CourseEnrollment:
-        in_course = enterprise_models.CourseEnrollment.objects.filter(user_id__in=user_ids, course_id=course_id)
-        modes = {enrolment.user_id: enrolment for enrolment in in_course}
-    audit = set()
-    for enrolment in enrolments:
-        link = enrolment.enterprise_customer_user
-        enrolment.__dict__["course_enrollment"] = modes.get(link.user_id)  # a cached property
-        if enrolment.audit_reporting_disabled:
-            audit.add((link.user_id, link.enterprise_customer_id))
-    return audit

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Which region a learner belongs to, by the country in the learner's sign-on record."""
+"""Which region a learner belongs to: by the country in the learner's sign-on record, else by the customer's."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from django_countries import countries
 from social_django.models import UserSocialAuth
 
 Region = Literal["US", "EU", "OTHER"]
@@ -13,21 +14,33 @@ EU_MEMBER_STATES = frozenset(
         "IT", "LV", "LT", "LU", "MT", "NL", "PL", "PT", "RO", "SK", "SI", "ES", "SE",
     )
 )  # fmt: skip
+# What a region was found by.
+SIGN_ON, CUSTOMER, NOTHING = "sign_on", "customer", "nothing"
 
 
-def get_user_region(user: Any) -> Region:
+class Found(NamedTuple):
+    """A region, and what it was found by."""
+
+    region: Region
+    by: str
+
+
+def get_user_region(user: Any, enterprise_customer: Any = None) -> Region:
     """
     The region of a learner: US, EU (a member state, or 'EU' itself), else OTHER.
 
-    The most recent sign-on record that names a country decides; a value may be a one-item list, in any case.
+    The most recent sign-on record that names a country decides; a value may be a one-item list, in any case. Without
+    one the customer's country decides, where a customer is given and has a country.
     """
-    return regions_of([user.pk])[user.pk]
+    return find_region(user.pk, enterprise_customer, sign_on_regions([user.pk])).region
 
 
-def regions_of(user_ids: Sequence[int]) -> dict[int, Region]:
-    """The same for many, with one query."""
-    regions: dict[int, Region] = dict.fromkeys(user_ids, "OTHER")
-    records = UserSocialAuth.objects.filter(user_id__in=regions).order_by("pk")
+def sign_on_regions(user_ids: Sequence[int]) -> dict[int, Region]:
+    """Those of these learners whose sign-on record names a country; one query for all."""
+    regions: dict[int, Region] = {}
+    if not user_ids:
+        return regions
+    records = UserSocialAuth.objects.filter(user_id__in=set(user_ids)).order_by("pk")
     for user_id, extra_data in records.values_list("user_id", "extra_data"):
         country = _country_in(extra_data)
         if country:
@@ -35,15 +48,37 @@ def regions_of(user_ids: Sequence[int]) -> dict[int, Region]:
     return regions
 
 
+def find_region(user_id: int, enterprise_customer: Any, sign_on: dict[int, Region]) -> Found:
+    """The region of one learner as one customer's, among what ``sign_on_regions`` has found."""
+    if user_id in sign_on:
+        return Found(sign_on[user_id], SIGN_ON)
+    return region_of_customer(enterprise_customer)
+
+
+def region_of_customer(enterprise_customer: Any) -> Found:
+    """The region that counts for a customer's learners whose sign-on record names no country."""
+    country = _code(enterprise_customer.country) if enterprise_customer else ""
+    return Found(region_of(country), CUSTOMER) if country else Found("OTHER", NOTHING)
+
+
 def region_of(country: str) -> Region:
-    """The region of an ISO 3166 two-letter code (or 'EU'), in upper case."""
-    if country in ("US", "USA"):
+    """The region of an ISO 3166 code (two letters, three or a number), or of 'EU'; in upper case."""
+    if country in ("EU", "EL"):  # the EU's own code for Greece
+        return "EU"
+    code = countries.alpha2(country)
+    if code == "US":
         return "US"
-    return "EU" if country == "EU" or country in EU_MEMBER_STATES else "OTHER"
+    return "EU" if code in EU_MEMBER_STATES else "OTHER"
 
 
 def _country_in(extra_data: Any) -> str:
     value = extra_data.get("country") if isinstance(extra_data, dict) else None
     if isinstance(value, (list, tuple)):
         value = value[0] if value else None
+    return _code(value)
+
+
+def _code(country: Any) -> str:
+    """As it is compared: of text, or of what a customer's country is kept as; empty where there is none."""
+    value = getattr(country, "code", country)
     return value.strip().upper() if isinstance(value, str) else ""

@@ -104,6 +104,8 @@ def _scrub(pks: Sequence[int], reason: str) -> int:
         user_id=None,
         percent_grade=None,
         letter_grade="",
+        enrollment_mode=None,
+        enrollment_is_active=None,
         learning_time=None,
         body="",
         lease_token=None,

@@ -27,6 +27,7 @@ REASONS = (
     "passed before the learner was linked",
     "the customer does not sponsor this course run",
     "passed before the endpoint's send_from",
+    "the endpoint takes no such events",
     ENDPOINT_OFF,
 )
 lines = LogLines(__name__)

@@ -13,20 +13,20 @@ __all__ = ["NoWebhookConfigured", "route_webhook_by_region"]
 
 def route_webhook_by_region(user: Any, enterprise_customer: Any) -> EnterpriseWebhookConfiguration:
     """
-    The customer's endpoint for the learner's region, switched on or not; else the one for OTHER.
+    The customer's endpoint for the learner's region, switched on or not; else the one for OTHER, if it accepts them.
 
-    A learner from the EU never falls back to OTHER, and nobody's data goes to the endpoint of another named region.
+    Unless its operator says otherwise, that one accepts learners from the US, and none from the EU. Nobody's data goes
+    to the endpoint of another named region.
 
     :raises NoWebhookConfigured: no endpoint takes this region; the exception's ``args[0]`` is the region
     """
     endpoints = EnterpriseWebhookConfiguration.objects.filter(enterprise_customer=enterprise_customer)
-    return endpoint_for(get_user_region(user), endpoints)
+    return endpoint_for(get_user_region(user, enterprise_customer), endpoints)
 
 
 def endpoint_for(region: str, endpoints: Iterable[EnterpriseWebhookConfiguration]) -> EnterpriseWebhookConfiguration:
     """The same among the endpoints of one customer."""
-    by_region = {endpoint.region: endpoint for endpoint in endpoints}
-    for candidate in [region] if region == "EU" else [region, "OTHER"]:
-        if candidate in by_region:
-            return by_region[candidate]
-    raise NoWebhookConfigured(region)
+    taking = [endpoint for endpoint in endpoints if endpoint.takes(region)]
+    if not taking:
+        raise NoWebhookConfigured(region)
+    return next((endpoint for endpoint in taking if endpoint.region == region), taking[0])

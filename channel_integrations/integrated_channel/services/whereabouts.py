@@ -32,7 +32,14 @@ SENTENCES: Mapping[str, Any] = {
     "being_addressed": _(
         "A worker is choosing its endpoint. If that worker has died, the webhook is taken up anew at %(at)s."
     ),
-    "its_turn_comes": _("Its turn comes at %(at)s: backfills and replays are spread over time."),
+    "its_turn_comes": _(
+        "Its turn comes at %(at)s: backfills and replays are spread over time, and enrolments wait for their "
+        "sponsorship."
+    ),
+    "may_be_owed": _(
+        "It is not owed so far (%(detail)s). That may come within an hour of the enrolment: it is looked at again at "
+        "%(at)s."
+    ),
     "waits_for_worker": _("It is due: the next delivery worker takes it."),
     # to be sent
     "being_sent": _("A worker is sending it. If that worker has died, the webhook is sent anew at %(at)s."),
@@ -111,9 +118,9 @@ def _awaiting_enrichment(webhook: WebhookTransmissionQueue, now: datetime) -> Wh
 def _recorded(webhook: WebhookTransmissionQueue, now: datetime) -> Whereabouts:
     if _is_held(webhook, now):
         return Whereabouts("being_addressed", webhook.due_at)
-    return (
-        Whereabouts("its_turn_comes", webhook.due_at) if webhook.due_at > now else Whereabouts("waits_for_worker", now)
-    )
+    if webhook.due_at <= now:
+        return Whereabouts("waits_for_worker", now)
+    return Whereabouts("may_be_owed", webhook.due_at, webhook.reason) if webhook.reason else _its_turn(webhook)
 
 
 def _pending(webhook: WebhookTransmissionQueue, now: datetime) -> Whereabouts:

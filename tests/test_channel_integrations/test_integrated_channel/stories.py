@@ -119,12 +119,29 @@ def in_europe(story):
     UserSocialAuth.objects.create(user=story.learner, provider="saml", uid="m", extra_data={"country": "DE"})
 
 
+def of_a_european_customer(story):
+    """And the learner's sign-on names no country."""
+    story.change_customer(country="DE")
+
+
 def switched_off_by_operator(story):
     story.update(EnterpriseWebhookConfiguration, active=False)
 
 
 def switched_off_by_sender(story):
     story.update(WebhookEndpointHealth, disabled_at=timezone.now(), disabled_reason="HTTP 410")
+
+
+def takes_no_completions(story):
+    story.update(EnterpriseWebhookConfiguration, sends_completions=False, sends_enrollments=True)
+
+
+def takes_no_completions_here(story):
+    """The endpoint of the learner's region; that for OTHER does."""
+    story.change_customer(country="US")
+    make_endpoint(
+        story.customer, "https://us.example.com/hook", region="US", sends_completions=False, sends_enrollments=True
+    )
 
 
 def before_send_from(story):
@@ -210,6 +227,14 @@ def nowhere_to_go(story):
     story.is_sent()
 
 
+def accepted_no_longer(story):
+    """The endpoint for OTHER took learners from the EU until its operator thought better of it."""
+    in_europe(story)
+    story.update(EnterpriseWebhookConfiguration, accepts_eu=True)
+    story.is_sent(503)
+    story.update(EnterpriseWebhookConfiguration, accepts_eu=False)
+
+
 def cancelled(story):
     story.passes()
     without_consent(story)
@@ -257,9 +282,12 @@ WITHOUT_WEBHOOK = {
     withdrawn: ("passed", "but the grade is failing now"),
     linked_afterwards: ("linked_before", "passed before the learner was linked"),
     passed_long_ago: ("age", "more than 7 days ago"),
-    in_europe: ("region", "the customer has no endpoint for EU"),
+    in_europe: ("region", "the customer has no endpoint for EU, and that for OTHER does not accept its learners"),
+    of_a_european_customer: ("region", "(by the customer's country)"),
     switched_off_by_operator: ("switched_on", "switched off by its operator: no webhooks are made"),
     switched_off_by_sender: ("switched_on", "was switched off by the sender at"),
+    takes_no_completions: ("sponsorship", "the endpoint takes no such events"),
+    takes_no_completions_here: ("send_from", "the endpoint takes no such events"),
     before_send_from: ("send_from", "this one is from before"),
     not_told: ("row", "no webhook has been made"),
 }
@@ -277,6 +305,9 @@ WITH_WEBHOOK = {
     refused_for_good: "Not sent: parked, HTTP 410.",
     nowhere_to_go: "Not sent: no_endpoint, no endpoint for EU.",
     cancelled: "Not sent: cancelled, no data-sharing consent.",
+    accepted_no_longer: (
+        "Not sent: it will be cancelled: the learner's region is EU, and the endpoint for OTHER does not take it."
+    ),
     to_be_cancelled: "Not sent: it will be cancelled: the learner is no longer linked to the customer.",
     left_behind: "On its way. It is due: the next delivery worker takes it. Due since ",
     looked_up_in_vain: "On its way. ",

@@ -29,7 +29,6 @@ from channel_integrations.integrated_channel.models.webhook import EnrichmentOut
 from channel_integrations.integrated_channel.services import delivery, endpoint_gate, enrichment, sweep
 from channel_integrations.integrated_channel.services.addressing import address_due, still_owed
 from channel_integrations.integrated_channel.services.reconciliation import record_missing_passes
-from channel_integrations.integrated_channel.services.region_service import get_user_region
 from channel_integrations.integrated_channel.services.write_back import Finished, write_back
 from channel_integrations.integrated_channel.tasks import process_webhook_queue
 from tests.factories import COURSE, give_consent, grade_event, make_customer, make_endpoint, make_learner, write_grade
@@ -245,26 +244,7 @@ def sign_on(webhook, country):
     return learner
 
 
-@pytest.mark.parametrize(
-    ("country", "region"),
-    [
-        ("US", "US"),
-        (["us"], "US"),
-        ("de", "EU"),
-        (["FR"], "EU"),
-        ("EU", "EU"),
-        ("GB", "OTHER"),
-        ("", "OTHER"),
-        ([], "OTHER"),
-        (None, "OTHER"),
-        (7, "OTHER"),
-    ],
-)
-def test_the_region_of_a_learner(webhook, country, region):
-    assert get_user_region(sign_on(webhook, country)) == region
-
-
-def test_a_learner_of_the_eu_never_falls_back_to_other(webhook, receiver):
+def test_a_learner_of_the_eu_does_not_fall_back_to_other_by_itself(webhook, receiver):
     sign_on(webhook, "DE")
     deliver()
     webhook.refresh_from_db()

@@ -24,7 +24,7 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 from enterprise.models import EnterpriseCustomer
-from openedx_events.learning.signals import PERSISTENT_GRADE_SUMMARY_CHANGED
+from openedx_events.learning.signals import COURSE_ENROLLMENT_CREATED, PERSISTENT_GRADE_SUMMARY_CHANGED
 from pytest_httpserver import HTTPServer
 
 from channel_integrations.integrated_channel import handlers, wake_up
@@ -300,12 +300,18 @@ def test_events(committed_db, settings):
     assert finding("events").status is Status.OK
     settings.CHANNEL_WEBHOOKS_GRADE_SOURCE = "nowhere.Grade"
     assert_red(finding("events"), Status.WARNING, "nowhere.Grade", "CHANNEL_WEBHOOKS_GRADE_SOURCE = ")
-    uid = "channel_webhooks.handle_grade_change_for_webhooks"
-    assert PERSISTENT_GRADE_SUMMARY_CHANGED.disconnect(dispatch_uid=uid)
-    try:
-        assert_red(finding("events"), Status.PROBLEM, "nobody listens", "pip install")
-    finally:
-        PERSISTENT_GRADE_SUMMARY_CHANGED.connect(handlers.handle_grade_change_for_webhooks, dispatch_uid=uid)
+    settings.CHANNEL_WEBHOOKS_GRADE_SOURCE = "grades.PersistentCourseGrade"
+    for event, handler, of in (
+        (PERSISTENT_GRADE_SUMMARY_CHANGED, handlers.handle_grade_change_for_webhooks, "grade"),
+        (COURSE_ENROLLMENT_CREATED, handlers.handle_enrollment_for_webhooks, "enrolment"),
+    ):
+        uid = f"channel_webhooks.{handler.__name__}"
+        assert event.disconnect(dispatch_uid=uid)
+        try:
+            assert_red(finding("events"), Status.PROBLEM, f"nobody listens to the LMS's {of} events", "pip install")
+        finally:
+            event.connect(handler, dispatch_uid=uid)
+    assert finding("events").status is Status.OK
 
 
 @pytest.fixture
@@ -629,6 +635,26 @@ def test_endpoints(endpoint):
     EnterpriseWebhookConfiguration.objects.update(active=False)
     assert_red(finding("endpoints"), Status.PROBLEM, "none of 1 is switched on", "Webhook endpoints")
     assert line(endpoint).status is Status.SKIPPED
+
+
+def test_a_customer_whose_own_country_leads_to_no_endpoint(endpoint):
+    customer = endpoint.enterprise_customer
+    for country, region, is_warned in (
+        *((None, "OTHER", False), ("DE", "OTHER", True), ("US", "OTHER", False)),
+        *((None, "EU", True), ("DE", "EU", False), ("US", "EU", True)),
+    ):
+        type(customer).objects.update(country=country)
+        EnterpriseWebhookConfiguration.objects.update(region=region)
+        found = finding("endpoints")
+        if is_warned:
+            named = {"DE": "EU", "US": "US"}.get(country, "OTHER")
+            assert_red(found, Status.WARNING, f"{customer.name} has no endpoint for {named}", "Add one, or have that")
+            assert (f"its country is {country}" if country else "it has no country") in found.fact
+        else:
+            assert found.status is Status.OK
+    EnterpriseWebhookConfiguration.objects.update(region="OTHER", accepts_eu=True)
+    type(customer).objects.update(country="DE")
+    assert finding("endpoints").status is Status.OK
 
 
 def test_nothing_is_sent_to_an_endpoint(endpoint, receiver):

@@ -78,7 +78,7 @@ def test_each_condition_as_the_first_no(happen, what):
     name, said = stories.WITHOUT_WEBHOOK[what]
     told = happen(what)
     first = told.first_no
-    assert first.name == name and said in first.fact
+    assert first.name == name and said in f"{first.fact} {first.operator_fact}"
     assert tell(told)["conclusion"] == f"Not sent: {first.fact}."
     assert tell(told)["decided_by"] == name
     assert [step.name for step in told.steps] == list(STEPS)
@@ -189,7 +189,11 @@ def test_what_became_of_it(happen, what):
     assert told["webhook_id"] == str(WebhookTransmissionQueue.objects.get().webhook_id)
     outcome = {"D": "delivered", "O": "on_its_way", "N": "not_sent"}[told["conclusion"][0]]
     assert told["outcome"] == outcome
-    decided_by = {stories.to_be_cancelled: "link", stories.left_behind: "next"}
+    decided_by = {
+        stories.to_be_cancelled: "link",
+        stories.accepted_no_longer: "region",
+        stories.left_behind: "next",
+    }
     assert told["decided_by"] == decided_by.get(what, "row" if outcome == "not_sent" else None)
     for step in told["steps"]:
         check_change(step["change"])

@@ -31,7 +31,7 @@ ALLOWED = {
     "enrichment": {"None if id(err) in explained else way_of(err)"},
     "examination": {"check.name"},
     "heartbeat": {"name", "path"},  # one of three names; the file that the environment of a worker names
-    "handlers": {"row.webhook_id", "latency_ms", "_user_id_of(kwargs)"},
+    "handlers": {"row.webhook_id", "latency_ms", "_user_id_of(event.get(subject))"},
     # Reasons and failures are codes and HTTP statuses; what an endpoint has answered is kept in its attempt alone.
     "health": {
         "self.endpoint_id",

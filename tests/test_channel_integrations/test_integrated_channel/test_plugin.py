@@ -16,10 +16,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.urls import get_resolver
 from edx_django_utils.plugins import connect_plugin_receivers, get_plugin_apps
-from openedx_events.learning.signals import PERSISTENT_GRADE_SUMMARY_CHANGED
+from openedx_events.learning.signals import COURSE_ENROLLMENT_CREATED, PERSISTENT_GRADE_SUMMARY_CHANGED
 
 import channel_integrations.urls
-from channel_integrations.integrated_channel.handlers import handle_grade_change_for_webhooks
+from channel_integrations.integrated_channel.handlers import (
+    handle_enrollment_for_webhooks,
+    handle_grade_change_for_webhooks,
+)
 from channel_integrations.integrated_channel.settings import common, production
 
 PLAIN = "channel_integrations.integrated_channel"
@@ -52,10 +55,16 @@ def test_edx_enterprise_is_the_real_one_with_its_own_integrated_channel_app():
     assert apps.get_app_config("enterprise").name == "enterprise"
 
 
-def test_the_receiver_is_connected_once_however_often_the_lms_connects():
+@pytest.mark.parametrize(
+    ("event", "handler"),
+    [
+        (PERSISTENT_GRADE_SUMMARY_CHANGED, handle_grade_change_for_webhooks),
+        (COURSE_ENROLLMENT_CREATED, handle_enrollment_for_webhooks),
+    ],
+)
+def test_a_receiver_is_connected_once_however_often_the_lms_connects(event, handler):
     def ours():
-        receivers = [receiver[1] for receiver in PERSISTENT_GRADE_SUMMARY_CHANGED.receivers]
-        return [receiver for receiver in receivers if receiver() is handle_grade_change_for_webhooks]
+        return [receiver for receiver in (each[1] for each in event.receivers) if receiver() is handler]
 
     assert len(ours()) == 1
     connect_plugin_receivers("lms.djangoapp")

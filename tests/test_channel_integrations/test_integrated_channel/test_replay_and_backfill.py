@@ -212,7 +212,9 @@ def test_a_backfill_is_spread_over_time_lookups_included(endpoint, last_year, se
     assert first.enrich_by - first.due_at == second.enrich_by - second.due_at == timedelta(minutes=10)
 
 
-@pytest.mark.parametrize("reason", ["not sponsored", "no consent", "linked later", "another region", "before since"])
+@pytest.mark.parametrize(
+    "reason", ["not sponsored", "no consent", "linked later", "another region", "before since", "enrolments only"]
+)
 def test_a_backfill_keeps_to_everything_but_send_from(endpoint, last_year, reason):
     customer, days = endpoint.enterprise_customer, 25
     if reason == "not sponsored":
@@ -224,6 +226,8 @@ def test_a_backfill_keeps_to_everything_but_send_from(endpoint, last_year, reaso
         customer.enterprise_customer_users.update(created=timezone.now() - timedelta(days=2))
     elif reason == "another region":
         UserSocialAuth.objects.create(user=last_year, provider="saml", uid="1", extra_data={"country": "FR"})
+    elif reason == "enrolments only":
+        customer.webhook_endpoints.update(sends_completions=False, sends_enrollments=True)
     else:
         days = 19
     assert "0 webhooks made" in run("backfill_webhooks", "--endpoint", endpoint.pk, "--since", since(days))

@@ -195,6 +195,8 @@ def endpoint_form(endpoint, **changes):
         "region": endpoint.region,
         "webhook_url": endpoint.webhook_url,
         "active": "on",
+        "accepts_us": "on",
+        "sends_completions": "on",
         "webhook_timeout_seconds": "15",
         "max_concurrent_requests": "4",
         "send_from_0": send_from.strftime("%Y-%m-%d"),

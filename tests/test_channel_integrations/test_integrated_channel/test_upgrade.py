@@ -148,34 +148,28 @@ def test_an_earlier_release_reads_and_keeps_what_the_newest_has_written(other_da
 
 
 @pytest.fixture
-def endpoint(committed_db, receiver):
-    """One that the release before knows as well."""
-    return make_endpoint(make_customer(), receiver.url_for("/hook"))
-
-
-@pytest.fixture
-def tables_of_the_release_before(endpoint):
-    """The test database as an operator finds it who has forgotten to migrate."""
+def endpoint_of_the_release_before(committed_db, receiver):
+    """An endpoint in the test database as an operator finds it who has forgotten to migrate."""
+    endpoint = make_endpoint(make_customer(), receiver.url_for("/hook"))
     migrate(NAMES[-2], "default")
     try:
-        yield
+        yield endpoint
     finally:
         migrate(NAMES[-1], "default")
 
 
-def test_the_newest_release_on_the_tables_of_the_one_before(endpoint, tables_of_the_release_before, receiver, caplog):
-    """A grade comes through, inside a transaction and outside, and the sweep makes up for it after the migration."""
+def test_the_newest_release_on_the_tables_of_the_one_before(endpoint_of_the_release_before, receiver, caplog):
+    """A grade comes through, inside a transaction and outside; a row that was not made is, after the migration."""
+    endpoint = endpoint_of_the_release_before
     for enclosed in (True, False):
         learner = make_learner(endpoint.enterprise_customer)
         with transaction.atomic() if enclosed else nullcontext():
-            passed_at = timezone.now()
-            write_grade(learner, passed_at=passed_at)
-            grade_event(learner, passed_at=passed_at)
+            grade = write_grade(learner)
+            grade_event(learner, passed_at=grade.passed_timestamp)
             assert PersistentCourseGrade.objects.filter(user_id=learner.id).exists()
     failed = caplog.text.count("source=webhook_handler status=failure")
     assert PersistentCourseGrade.objects.count() == 2
     migrate(NAMES[-1], "default")
-    # Whichever tables the newest migration has changed: what could not be recorded was said.
     assert WebhookTransmissionQueue.objects.count() == 2 - failed
     call_command("send_due_webhooks", stdout=io.StringIO())
     assert WebhookTransmissionQueue.objects.filter(status=WebhookStatus.DELIVERED).count() == 2

@@ -12,11 +12,20 @@ import pytest
 from django.core.management import call_command
 from django.db import connections, transaction
 from django.utils import timezone
+from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomerUser
 from werkzeug import Response
 
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
-from tests.factories import grade_event, make_customer, make_endpoint, make_learner, write_grade
+from tests.factories import (
+    COURSE,
+    enrollment_event,
+    grade_event,
+    make_customer,
+    make_endpoint,
+    make_learner,
+    write_grade,
+)
 from tests.lms_host.celery import app
 from tests.servers import free_port
 
@@ -89,6 +98,20 @@ def test_snowflake_down_the_webhook_arrives_plain(acme, snowflake, broker, recei
     wait_for(delivered(1), seconds=60)
     assert "learning_time" not in received(receiver)[learner.id]["completion"]
     assert WebhookTransmissionQueue.objects.get().learning_time_status == "unreachable"
+
+
+def test_an_enrolment_whose_sponsorship_comes_a_moment_later(acme, broker, receiver, start_worker):
+    """No sweep: the event's wake-up alone brings it on its way."""
+    acme.webhook_endpoints.update(sends_enrollments=True)
+    start_worker(DEFAULT)
+    learner = make_learner(acme, sponsored=False)
+    with transaction.atomic():
+        enrollment_event(learner)
+    time.sleep(1)
+    link = EnterpriseCustomerUser.objects.get(user_id=learner.pk)
+    EnterpriseCourseEnrollment.objects.create(enterprise_customer_user=link, course_id=COURSE)
+    wait_for(delivered(1), seconds=30)
+    assert received(receiver)[learner.id]["enrollment"]["mode"] == "verified"
 
 
 def test_flag_off_there_is_no_enrichment(acme, broker, receiver, start_worker):

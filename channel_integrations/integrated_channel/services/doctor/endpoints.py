@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.db.models import Count
@@ -29,12 +30,14 @@ from channel_integrations.integrated_channel.services.doctor.findings import (
 )
 from channel_integrations.integrated_channel.services.doctor.moments import ago, span
 from channel_integrations.integrated_channel.services.doctor.sign_in import Found, sign_in, ways_to_sign_in
+from channel_integrations.integrated_channel.services.region_service import CUSTOMER, region_of_customer
 from channel_integrations.integrated_channel.services.sign_in import TokenRequest
 
 #: seconds for one endpoint, and for all of them together
 DIAL_SECONDS = 5.0
 ALL_SECONDS = 12.0
 DIALLED_AT_ONCE = 32
+ADMIN_LIST = "/admin/channel_webhooks/enterprisewebhookconfiguration/"
 
 
 def endpoints() -> Findings:
@@ -48,13 +51,30 @@ def endpoints() -> Findings:
             f"none of {len(every)} is switched on: nobody gets a webhook"
             if every
             else "there is none: nobody gets a webhook",
-            "Add or switch one on in the Django admin: Completion webhooks, Webhook endpoints "
-            "(/admin/channel_webhooks/enterprisewebhookconfiguration/)",
+            f"Add or switch one on in the Django admin: Completion webhooks, Webhook endpoints ({ADMIN_LIST})",
         )
+    yield from _customers_without(every)
     ways = ways_to_sign_in(on)
     dialled = _dial(on, ways)
     for endpoint in every:
         yield from _examine(endpoint, dialled.get(endpoint.pk), ways.get(endpoint.pk))
+
+
+def _customers_without(every: Sequence[EnterpriseWebhookConfiguration]) -> Findings:
+    """Customers whose own country, which counts for learners without one, leads to no endpoint of theirs."""
+    theirs: dict[Any, list[EnterpriseWebhookConfiguration]] = {}
+    for endpoint in every:
+        theirs.setdefault(endpoint.enterprise_customer, []).append(endpoint)
+    for customer, endpoints in theirs.items():
+        found = region_of_customer(customer)
+        if not any(endpoint.takes(found.region) for endpoint in endpoints):
+            because = f"its country is {customer.country.code}" if found.by == CUSTOMER else "it has no country"
+            yield warning(
+                f"{customer.name} has no endpoint for {found.region}: the webhooks of learners whose sign-on record "
+                f"names no country go nowhere, since {because}",
+                f"Add one, or have that for OTHER accept them: {ADMIN_LIST}; then ./manage.py lms replay_webhooks "
+                "--status no_endpoint",
+            )
 
 
 def _examine(endpoint: EnterpriseWebhookConfiguration, dialled: Future | None, way: Found) -> Iterator[Finding]:
@@ -216,4 +236,4 @@ def _host(url: str) -> str:
 
 
 def _admin_page(endpoint: EnterpriseWebhookConfiguration) -> str:
-    return f"/admin/channel_webhooks/enterprisewebhookconfiguration/{endpoint.pk}/change/"
+    return f"{ADMIN_LIST}{endpoint.pk}/change/"

@@ -11,7 +11,8 @@ from django.core.checks.registry import registry
 from django.db import connections, router
 from django.db.migrations.loader import MigrationLoader
 from enterprise.models import EnterpriseCustomer
-from openedx_events.learning.signals import PERSISTENT_GRADE_SUMMARY_CHANGED
+from openedx_events.learning.signals import COURSE_ENROLLMENT_CREATED, PERSISTENT_GRADE_SUMMARY_CHANGED
+from openedx_events.tooling import OpenEdxPublicSignal
 
 from channel_integrations.integrated_channel import conf, routers, wake_up
 from channel_integrations.integrated_channel.models import WebhookTransmissionQueue
@@ -20,6 +21,10 @@ from channel_integrations.integrated_channel.services.reconciliation import grad
 from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK, ENRICHMENT_TASK, ROUTER
 
 PACKAGE = "channel_integrations."
+REINSTALL = (
+    "Install the package so that its entry point is found, and restart the LMS: "
+    "pip install --force-reinstall --no-deps channel-integrations"
+)
 OUR_ROUTER = (ROUTER, routers.route_task)
 LMS_ROUTER = "openedx.core.lib.celery.routers.route_task"
 #: other tables of theirs may refer to those that refer to customers
@@ -42,12 +47,15 @@ def settings() -> Findings:
 
 def events() -> Findings:
     """Whether grades reach us, by event and by comparison."""
-    uid = "channel_webhooks.handle_grade_change_for_webhooks"
-    if not any(key[0] == uid for key, *_ in PERSISTENT_GRADE_SUMMARY_CHANGED.receivers):
+    if not _listens_to(PERSISTENT_GRADE_SUMMARY_CHANGED, "channel_webhooks.handle_grade_change_for_webhooks"):
         yield problem(
             "nobody listens to the LMS's grade events: new completions make no webhook",
-            "Install the package so that its entry point is found, and restart the LMS: "
-            "pip install --force-reinstall --no-deps channel-integrations",
+            REINSTALL,
+        )
+    elif not _listens_to(COURSE_ENROLLMENT_CREATED, "channel_webhooks.handle_enrollment_for_webhooks"):
+        yield problem(
+            "nobody listens to the LMS's enrolment events: new enrolments make no webhook",
+            REINSTALL,
         )
     elif conf.grade_source() and grade_model() is None:
         yield warning(
@@ -56,7 +64,11 @@ def events() -> Findings:
             'Name the model of the LMS\'s grades: CHANNEL_WEBHOOKS_GRADE_SOURCE = "grades.PersistentCourseGrade"',
         )
     else:
-        yield ok("grade events are listened to")
+        yield ok("grade events and enrolment events are listened to")
+
+
+def _listens_to(signal: OpenEdxPublicSignal, uid: str) -> bool:
+    return any(key[0] == uid for key, *_ in signal.receivers)
 
 
 def migrations() -> Findings:

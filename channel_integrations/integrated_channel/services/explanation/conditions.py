@@ -9,17 +9,22 @@ from enterprise.models import EnterpriseCustomerUser
 
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
+from channel_integrations.integrated_channel.models.endpoint import Region
+from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
 from channel_integrations.integrated_channel.services import endpoint_gate
+from channel_integrations.integrated_channel.services.audit_reporting import without_audit_reporting
 from channel_integrations.integrated_channel.services.explanation.learning_time import Side
 from channel_integrations.integrated_channel.services.explanation.passing import Passing
 from channel_integrations.integrated_channel.services.explanation.story import Answer, Explanation, Step, at
 from channel_integrations.integrated_channel.services.outbox import is_older_than_allowed
-from channel_integrations.integrated_channel.services.recipients import (
-    Recipient,
-    find_recipients,
-    without_audit_reporting,
+from channel_integrations.integrated_channel.services.recipients import Recipient, find_recipients
+from channel_integrations.integrated_channel.services.region_service import (
+    CUSTOMER,
+    SIGN_ON,
+    Found,
+    find_region,
+    sign_on_regions,
 )
-from channel_integrations.integrated_channel.services.region_service import get_user_region
 from channel_integrations.integrated_channel.services.webhook_routing import NoWebhookConfigured, endpoint_for
 
 
@@ -28,8 +33,8 @@ def conditions(story: Explanation, passing: Passing) -> Iterator[Step]:
     customer = story.customer
     link = EnterpriseCustomerUser.all_objects.filter(enterprise_customer=customer, user_id=story.learner.pk).first()
     endpoints = list(customer.webhook_endpoints.select_related("health").order_by("pk"))
-    region = get_user_region(story.learner)
-    story.endpoint = _endpoint_of(story, region, endpoints)
+    found = find_region(story.learner.pk, customer, sign_on_regions([story.learner.pk]))
+    story.endpoint = _endpoint_of(story, found.region, endpoints)
     yield Step(
         "customer",
         Answer.of(customer.active),
@@ -45,7 +50,7 @@ def conditions(story: Explanation, passing: Passing) -> Iterator[Step]:
     yield _passed(story, passing)
     if story.passed_at:
         yield from _timing(story, recipient, story.passed_at)
-    yield _region(region, endpoints)
+    yield _region(story, found, endpoints)
     if story.endpoint:
         yield _switched_on(story.endpoint)
         if story.passed_at and recipient.wanted_from:
@@ -71,6 +76,10 @@ def _endpoint_of(
     """The one that the webhook was addressed to, else the one that it would be."""
     if story.webhook and story.webhook.endpoint_id:
         return next((each for each in endpoints if each.pk == story.webhook.endpoint_id), None)
+    return _routed(region, endpoints)
+
+
+def _routed(region: str, endpoints: list[EnterpriseWebhookConfiguration]) -> EnterpriseWebhookConfiguration | None:
     try:
         return endpoint_for(region, endpoints)
     except NoWebhookConfigured:
@@ -108,12 +117,11 @@ def _endpoints(endpoints: list[EnterpriseWebhookConfiguration]) -> Step:
 def _sharing(recipient: Recipient, course_id: str) -> Iterator[Step]:
     wanted = recipient.wanted_from is not None
     how = _("sponsored by the customer") if recipient.is_sponsor else _("the endpoint takes all completions")
-    yield Step(
-        "sponsorship",
-        Answer.of(wanted),
-        how if wanted else _("the customer does not sponsor this course run"),
-        _("%(page)s: “all completions”; or enrol the learner through the customer") % {"page": endpoint_page()},
-    )
+    against = _("the customer does not sponsor this course run")
+    change = _("%(page)s: “all completions”; or enrol the learner through the customer")
+    if not any(endpoint.completions for endpoint in recipient.endpoints):
+        against, change = _("the endpoint takes no such events"), _("%(page)s: tick “completions”")
+    yield Step("sponsorship", Answer.of(wanted), how if wanted else against, change % {"page": endpoint_page()})
     audit = bool(without_audit_reporting(course_id, [recipient]))
     yield Step(
         "audit",
@@ -162,21 +170,23 @@ def _timing(story: Explanation, recipient: Recipient, passed_at: datetime) -> It
     )
 
 
-def _region(region: str, endpoints: list[EnterpriseWebhookConfiguration]) -> Step:
-    try:
-        takes = endpoint_for(region, endpoints).region
-    except NoWebhookConfigured:
-        takes = ""
-    there, missing = (
-        _("the learner's region is %(region)s, the endpoint is that for %(takes)s"),
-        _("the customer has no endpoint for %(region)s"),
-    )
-    return Step(
-        "region",
-        Answer.of(bool(takes)),
-        (there if takes else missing) % {"region": region, "takes": takes},
-        _("%(page)s: add one for %(region)s") % {"page": endpoint_page(), "region": region},
-    )
+def _region(story: Explanation, found: Found, endpoints: list[EnterpriseWebhookConfiguration]) -> Step:
+    """Of a webhook that has been addressed: whether its endpoint still takes the learner's region."""
+    endpoint = story.endpoint or _routed(found.region, endpoints)
+    by = {SIGN_ON: _("(by the sign-on record)"), CUSTOMER: _("(by the customer's country)")}
+    source = by.get(found.by) or _("(neither the sign-on record nor the customer names a country)")
+    told = {"region": found.region, "takes": endpoint.region if endpoint else "", "page": endpoint_page()}
+    change = _("%(page)s: add one for %(region)s, or have that for OTHER accept its learners")
+    if endpoint is None:
+        fact = _("the customer has no endpoint for %(region)s")
+        if any(each.region == Region.OTHER for each in endpoints):
+            fact = _("the customer has no endpoint for %(region)s, and that for OTHER does not accept its learners")
+        return Step("region", Answer.NO, fact % told, change % told, operator_fact=source)
+    if not endpoint.takes(found.region):
+        fact = _("the learner's region is %(region)s, and the endpoint for %(takes)s does not take it")
+        return Step("region", Answer.NO, fact % told, change % told, operator_fact=source)
+    fact = _("the learner's region is %(region)s, the endpoint is that for %(takes)s")
+    return Step("region", Answer.YES, fact % told, operator_fact=source)
 
 
 def _switched_on(endpoint: EnterpriseWebhookConfiguration) -> Step:
@@ -197,6 +207,9 @@ def _switched_on(endpoint: EnterpriseWebhookConfiguration) -> Step:
 def _send_from(story: Explanation, wanted_from: datetime, passed_at: datetime) -> Step:
     backfilled = bool(story.webhook and story.webhook.backfilled)
     wanted = passed_at >= wanted_from or backfilled
+    if story.endpoint and not story.endpoint.sends(COURSE_COMPLETION):
+        change = _("%(page)s: tick “completions”") % {"page": endpoint_page(story.endpoint)}
+        return Step("send_from", Answer.NO, _("the endpoint takes no such events"), change)
     told = (
         _("the endpoint wants completions from %(when)s on")
         if wanted

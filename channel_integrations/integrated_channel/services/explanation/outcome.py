@@ -69,7 +69,8 @@ def conclude(story: Explanation) -> Conclusion:
     if webhook.status not in UNFINISHED:
         said = f"{webhook.status}, {webhook.reason}" if webhook.reason else webhook.status
         return Conclusion(NOT_SENT, _("Not sent: %(what)s.") % {"what": said}, "row")
-    lost = next((step for step in story.steps if step.answer == Answer.NO and step.name in CHECKED_AGAIN), None)
+    again = (*CHECKED_AGAIN, "region") if webhook.endpoint_id else CHECKED_AGAIN
+    lost = next((step for step in story.steps if step.answer == Answer.NO and step.name in again), None)
     if lost and _is_checked_again(webhook):
         return Conclusion(NOT_SENT, _("Not sent: it will be cancelled: %(why)s.") % {"why": lost.fact}, lost.name)
     waits = next(step for step in story.steps if step.name == "next")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
+from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.models import (
     WebhookDeliveryAttempt,
     WebhookStatus,
@@ -76,12 +77,13 @@ def latest(window: timedelta) -> Deliveries:
     """
     The latest deliveries of so lately, ``SAMPLE`` of them at most; with two queries.
 
-    What was backfilled or replayed is left out: it did not go out when the learner passed.
+    What was backfilled or replayed is left out: it did not go out when the learner passed. So are enrolments: they
+    wait for their sponsorship.
     """
     ended = WebhookTransmissionQueue.objects.filter(finished_at__gte=timezone.now() - window)
     names = (
         "pk", "status", "backfilled", "attempts_made", "tries", "occurred_at", "finished_at", "lookup_ms",
-        "learning_time_status",
+        "learning_time_status", "event_type",
     )  # fmt: skip
     rows = list(ended.order_by("-finished_at").values_list(*names, named=True)[: SAMPLE + 1])
     is_capped, rows = len(rows) > SAMPLE, rows[:SAMPLE]
@@ -94,7 +96,10 @@ def latest(window: timedelta) -> Deliveries:
             row.learning_time_status,
         )
         for row in rows
-        if row.status == WebhookStatus.DELIVERED and not row.backfilled and row.attempts_made == row.tries
+        if row.status == WebhookStatus.DELIVERED
+        and row.event_type != COURSE_ENROLLMENT
+        and not row.backfilled
+        and row.attempts_made == row.tries
     ]
     return Deliveries(found, rows[-1].finished_at if rows else None, is_capped)
 

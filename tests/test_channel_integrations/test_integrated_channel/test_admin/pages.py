@@ -88,6 +88,8 @@ def form_of(endpoint=None, **fields):
         "region": endpoint.region if endpoint else "OTHER",
         "webhook_url": endpoint.webhook_url if endpoint else "https://hooks.example.com/hook",
         "active": "on",
+        "accepts_us": "on",
+        "sends_completions": "on",
         "webhook_timeout_seconds": "15",
         "max_concurrent_requests": "4",
         "learning_time": "rollout",

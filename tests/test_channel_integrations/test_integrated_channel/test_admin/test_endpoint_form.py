@@ -119,6 +119,8 @@ def test_every_field_is_explained_and_the_form_says_what_to_type(operator, endpo
         ({"retry_schedule": "5 minutes"}, "Type waits of 1 s to 72 h, with s, m or h, separated by spaces"),
         ({"ca_bundle": "certificate"}, "Paste certificates in PEM form"),
         ({"enterprise_customer": "Acme"}, "Choose a customer"),
+        ({"sends_completions": None}, "Tick completions, enrolments or both"),
+        ({"region": "US", "accepts_eu": "on"}, "Only the endpoint for Other can accept learners of another region"),
         ({"send_from_0": "yesterday"}, "Enter a valid date"),
     ):
         response = operator.post(url(ENDPOINT, "change", endpoint.pk), form_of(endpoint, **{**valid, **changes}))
@@ -154,3 +156,21 @@ def test_the_history_has_the_values_before_and_after(operator, endpoint, receive
     assert "Active (yes → no)" in text_of(operator.get(url(ENDPOINT, "history", endpoint.pk)))
     decided = WebhookRollout.newest()
     assert (decided.endpoint_id, decided.learning_time) == (endpoint.pk, "always")
+
+
+def test_which_regions_the_endpoint_for_other_accepts(operator, endpoint):
+    """By default the US and not the EU, also where a release wrote the row that did not know of the choice."""
+    for stored in ({"accepts_us": True, "accepts_eu": False}, {"accepts_us": None, "accepts_eu": None}):
+        EnterpriseWebhookConfiguration.objects.update(**stored)
+        page = operator.get(url(ENDPOINT, "change", endpoint.pk))
+        form = page.context["adminform"].form
+        ticked = {name: f'name="{name}"' in str(form[name]) and "checked" in str(form[name]) for name in stored}
+        assert ticked == {"accepts_us": True, "accepts_eu": False}
+        assert operator.post(url(ENDPOINT, "change", endpoint.pk), form_of(endpoint)).status_code == 302
+        endpoint.refresh_from_db()
+        assert (endpoint.accepts_us, endpoint.accepts_eu) == (True, False)
+    operator.post(url(ENDPOINT, "change", endpoint.pk), form_of(endpoint, accepts_us=None, accepts_eu="on"))
+    endpoint.refresh_from_db()
+    assert (endpoint.accepts_us, endpoint.accepts_eu) == (False, True)
+    said = LogEntry.objects.order_by("pk").last().get_change_message()
+    assert "Accepts learners from the US (yes → no)" in said and "Accepts learners from the EU (no → yes)" in said

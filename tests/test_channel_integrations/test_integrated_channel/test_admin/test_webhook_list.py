@@ -92,6 +92,7 @@ def test_webhooks_are_filtered(operator, endpoint, receiver):
     long_ago = make_webhook(endpoint, created=now - timedelta(days=60), finished_at=now - timedelta(days=59))
     last_week = make_webhook(other, created=now - timedelta(days=6), finished_at=now - timedelta(hours=20))
     failed = make_webhook(endpoint, status=WebhookStatus.FAILED, finished_at=now - timedelta(minutes=5), user_id=41)
+    WebhookTransmissionQueue.objects.filter(pk=failed.pk).update(event_type="course_enrollment")
     parked = make_webhook(other, status=WebhookStatus.PARKED, backfilled=True, course_id="course-v1:edX+Two+2026")
     everything = {failed, long_ago, last_week, parked}
     for only, expected in (
@@ -118,6 +119,7 @@ def test_webhooks_are_filtered(operator, endpoint, receiver):
         ({"course_id": "course-v1:edX+Two\0+2026"}, set()),
         ({"course_id": "course-v1:edX+Two+2026"}, {parked}),
         ({"backfilled__exact": "1"}, {parked}),
+        ({"event_type__exact": "course_enrollment"}, {failed}),
         ({"status__exact": "delivered", "endpoint": str(other.pk), "created": "7d"}, {last_week}),
         ({"status__exact": "failed", "q": "41"}, {failed}),
         ({"status__exact": "failed", "q": "7"}, set()),

@@ -161,3 +161,15 @@ def test_a_webhook_of_a_customer_and_endpoint_that_are_gone(operator):
 
 def test_every_outcome_of_a_lookup_has_words():
     assert set(LOOKUPS) == {"", *codes.WITHOUT_ERROR, *codes.LOOKUPS}
+
+
+def test_the_page_of_an_enrolment(operator, endpoint):
+    """It is told as one, and its page does not send people to the explanation of completions."""
+    completion = make_webhook(endpoint, user_id=41)
+    enrolment = make_webhook(endpoint, user_id=41, event_type="course_enrollment", enrollment_mode="verified")
+    for webhook, told, has_why in (
+        (completion, "The learner passed.", True),
+        (enrolment, "The learner enrolled.", False),
+    ):
+        page = operator.get(url(WEBHOOK, "change", webhook.pk))
+        assert told in text_of(page) and bool(page.context["why_url"]) is has_why
