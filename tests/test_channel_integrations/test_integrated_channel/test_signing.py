@@ -28,7 +28,7 @@ from channel_integrations.integrated_channel.http_client import MAX_ANSWER_BYTES
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
 from channel_integrations.integrated_channel.models.endpoint import MAX_TIMEOUT_SECONDS
 from channel_integrations.integrated_channel.models.signing_secret import ROTATION_OVERLAP
-from channel_integrations.integrated_channel.payloads import completion_payload, to_body
+from channel_integrations.integrated_channel.payloads import completion_payload, enrollment_payload, to_body
 from channel_integrations.integrated_channel.services import delivery
 from channel_integrations.integrated_channel.services.admission import DISABLE_AFTER, DISABLE_FAILURES
 from channel_integrations.integrated_channel.services.retry import (
@@ -250,11 +250,24 @@ def completion(learning_time: int | None) -> dict:
         percent_grade=0.92,
         letter_grade="A",
     )
-    customer = SimpleNamespace(**CUSTOMER)
-    learner = SimpleNamespace(id=1, username="maria", email="maria@example.com")
-    return completion_payload(row, customer, learner, learning_time)
+    return completion_payload(row, SimpleNamespace(**CUSTOMER), MARIA, learning_time)
 
 
+def enrollment() -> dict:
+    """The same of an enrolment."""
+    enrolled_at = datetime(2026, 11, 24, 8, 15, 2, tzinfo=UTC)
+    row = SimpleNamespace(
+        event_type="course_enrollment",
+        created=enrolled_at + timedelta(seconds=1),
+        course_id="course-v1:edX+Demo+2026",
+        occurred_at=enrolled_at,
+        enrollment_mode="verified",
+        enrollment_is_active=True,
+    )
+    return enrollment_payload(row, SimpleNamespace(**CUSTOMER), MARIA)
+
+
+MARIA = SimpleNamespace(id=1, username="maria", email="maria@example.com")
 CUSTOMER = {"uuid": "3f2a8c1e-9b7d-4e60-8a15-c4d2e6f70b91", "name": "Acme Zürich"}
 TEST_EVENT = {
     "event_type": "test",
@@ -440,4 +453,4 @@ def test_the_page_states_the_rules_that_the_code_has():
 
 def test_the_page_shows_the_payloads_that_are_sent():
     shown = [json.loads(block) for block in re.findall(r"```json\n(.+?)```", PAGE.read_text(), re.DOTALL)]
-    assert shown == [completion(9900), completion(None)["completion"], TEST_EVENT]
+    assert shown == [completion(9900), completion(None)["completion"], enrollment(), TEST_EVENT]
