@@ -9,10 +9,9 @@ from django.core.management import get_commands
 
 from channel_integrations.integrated_channel.metrics.catalogue import METRICS
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
-from channel_integrations.integrated_channel.services import enrichment, recipients, rollout, suppression
+from channel_integrations.integrated_channel.services import enrichment, reasons, rollout, suppression
 from channel_integrations.integrated_channel.services.explanation.learning_time import LOOKUPS, why_plain
 from channel_integrations.integrated_channel.services.explanation.story import STEPS
-from channel_integrations.integrated_channel.services.explanation.telling import PASSED_BEFORE_LINK
 from channel_integrations.integrated_channel.settings.common import DEFAULTS
 from demo.people import FAILS, LAST_YEAR, NOT_SPONSORED
 from docs.generate import DOCS, PACKAGE, checks, codes, commands, pages
@@ -95,6 +94,14 @@ def test_columns_and_models_that_the_privacy_page_names_exist():
     assert WebhookTransmissionQueue._meta.db_table in TEXTS["docs/references/states.md"]
 
 
+def text_of(node):
+    """What a string says, or a name of ``reasons``; None of anything else."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    is_reason = isinstance(node, ast.Attribute) and ast.unparse(node.value) == "reasons"
+    return getattr(reasons, node.attr) if is_reason else None
+
+
 def literals(function_or_module, called):
     """The strings in calls of (or keywords of) these names."""
     for node in ast.walk(function_or_module):
@@ -103,11 +110,15 @@ def literals(function_or_module, called):
             wanted = node.args if name in called else []
             wanted = [*wanted, *(keyword.value for keyword in node.keywords if keyword.arg in called)]
             for top in wanted:
-                yield from (
-                    each.value
-                    for each in ast.walk(top)
-                    if isinstance(each, ast.Constant) and isinstance(each.value, str) and each.value
-                )
+                yield from filter(None, map(text_of, ast.walk(top)))
+
+
+def returned(function):
+    """What a function that says why returns, but for "nothing is against it"."""
+    returns = [each.value for each in ast.walk(function) if isinstance(each, ast.Return)]
+    texts = [text_of(value) for value in returns]
+    assert None not in texts, ast.unparse(function)
+    return set(filter(None, texts))
 
 
 def test_every_learning_time_status_is_explained():
@@ -125,9 +136,7 @@ def test_every_reason_of_a_cancelled_webhook_is_explained():
         for node in ast.walk(tree):
             judges = isinstance(node, ast.FunctionDef) and node.name in ("reason_against", "reason_against_enrolment")
             if path.stem == "recipients" and judges:
-                used |= {
-                    each.value.value for each in ast.walk(node) if isinstance(each, ast.Return) and each.value.value
-                }
+                used |= returned(node)
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("ENDPOINT_DELETED", "BY_AN_OPERATOR"):
                 used.add(node.value.value)
     assert used == set(codes.CANCELLED)
@@ -136,15 +145,10 @@ def test_every_reason_of_a_cancelled_webhook_is_explained():
 def test_every_reason_of_a_suppressed_webhook_is_explained():
     """Those that a pass is judged by, and the one of ``reason_against_making``; not those found out later."""
     tree = ast.parse(next(text for path, text in SOURCES.items() if path.stem == "recipients"))
-    judged = {
-        each.value.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and node.name == "reason_against"
-        for each in ast.walk(node)
-        if isinstance(each, ast.Return) and each.value.value
-    }
-    assert judged | {recipients.ENDPOINT_OFF} == set(suppression.REASONS) == set(codes.SUPPRESSED)
-    assert PASSED_BEFORE_LINK in judged
+    (judge,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "reason_against"]
+    judged = returned(judge)
+    assert judged | {reasons.ENDPOINT_OFF} == set(suppression.REASONS) == set(codes.SUPPRESSED)
+    assert reasons.PASSED_BEFORE_LINK in judged
 
 
 def test_every_lookup_that_fails_is_explained_in_words():

@@ -17,7 +17,7 @@ from channel_integrations.integrated_channel.models import (
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
 from channel_integrations.integrated_channel.payloads import completion_payload, enrollment_payload, to_body
-from channel_integrations.integrated_channel.services import rollout
+from channel_integrations.integrated_channel.services import reasons, rollout
 from channel_integrations.integrated_channel.services.enrollments import look_again_at
 from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
 from channel_integrations.integrated_channel.services.region_service import Region, find_region, sign_on_regions
@@ -155,11 +155,11 @@ def _endpoint_of(
     else:
         endpoint = endpoint_for(region, owed.endpoints)
     if not endpoint.sends(webhook.event_type):
-        raise WebhookNotOwed("the endpoint takes no such events")
+        raise WebhookNotOwed(reasons.NO_SUCH_EVENTS)
     if not (owed.recipient.is_sponsor or endpoint.all_completions):
-        raise WebhookNotOwed("the customer does not sponsor this course run")
+        raise WebhookNotOwed(reasons.NOT_SPONSORED)
     if webhook.occurred_at < endpoint.send_from and not webhook.backfilled:
         if webhook.event_type == COURSE_ENROLLMENT:
-            raise WebhookNotOwed("enrolled before the endpoint's send_from")
-        raise WebhookNotOwed("passed before the endpoint's send_from")
+            raise WebhookNotOwed(reasons.ENROLLED_BEFORE_SEND_FROM)
+        raise WebhookNotOwed(reasons.PASSED_BEFORE_SEND_FROM)
     return endpoint

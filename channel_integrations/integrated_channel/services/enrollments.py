@@ -16,6 +16,7 @@ from enterprise.models import EnterpriseCustomerUser
 
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT, CourseEnrolment
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.services import reasons
 from channel_integrations.integrated_channel.services.outbox import (
     insert_missing,
     is_older_than_allowed,
@@ -28,7 +29,7 @@ FIRST_LOOK = timedelta(seconds=5)
 #: for how long, from when the row was made, sponsorship and consent may come; the looks are ever further apart
 MAY_COME_FOR = timedelta(hours=1)
 #: why a webhook is not owed that may be owed in a moment
-MAY_COME = ("the customer does not sponsor this course run", "no data-sharing consent")
+MAY_COME = (reasons.NOT_SPONSORED, reasons.NO_CONSENT)
 
 
 def record_enrolment(enrolment: CourseEnrolment) -> list[WebhookTransmissionQueue]:

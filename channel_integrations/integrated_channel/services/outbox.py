@@ -19,7 +19,8 @@ from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION, CoursePass
 from channel_integrations.integrated_channel.services import rollout, suppression
-from channel_integrations.integrated_channel.services.recipients import ENDPOINT_OFF, customers_of, find_recipients
+from channel_integrations.integrated_channel.services.reasons import ENDPOINT_OFF
+from channel_integrations.integrated_channel.services.recipients import customers_of, find_recipients
 
 #: tries of one insert: against a neighbour that inserts the same row, and outside a transaction against deadlocks
 INSERT_TRIES = 3

@@ -20,10 +20,8 @@ from enterprise.models import EnterpriseCustomer, EnterpriseCustomerUser
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.exceptions import WebhookNotOwed
 from channel_integrations.integrated_channel.passes import CoursePass
+from channel_integrations.integrated_channel.services import reasons
 from channel_integrations.integrated_channel.services.audit_reporting import without_audit_reporting
-
-#: why a new pass makes no webhook where each of the customer's endpoints is so
-ENDPOINT_OFF = "endpoint switched off by its operator"
 
 
 class Wants(NamedTuple):
@@ -64,36 +62,36 @@ class Recipient:
     def reason_against(self, course_pass: CoursePass, *, backfilled: bool = False) -> str:
         """Why this customer gets no webhook for this pass; empty where it gets one. A backfill ignores send_from."""
         if self.lacks_consent:
-            return "no data-sharing consent"
+            return reasons.NO_CONSENT
         if course_pass.passed_at < self.linked_at:
-            return "passed before the learner was linked"
+            return reasons.PASSED_BEFORE_LINK
         if not any(endpoint.completions for endpoint in self.endpoints):
-            return "the endpoint takes no such events"
+            return reasons.NO_SUCH_EVENTS
         if self.wanted_from is None:
-            return "the customer does not sponsor this course run"
+            return reasons.NOT_SPONSORED
         if course_pass.passed_at < self.wanted_from and not backfilled:
-            return "passed before the endpoint's send_from"
+            return reasons.PASSED_BEFORE_SEND_FROM
         return ""
 
     def reason_against_enrolment(self, enrolled_at: datetime) -> str:
         """The same for an enrolment; those that the customer does not sponsor are not the customer's to know."""
         if self.lacks_consent:
-            return "no data-sharing consent"
+            return reasons.NO_CONSENT
         if enrolled_at < self.linked_at:
-            return "enrolled before the learner was linked"
+            return reasons.ENROLLED_BEFORE_LINK
         wanted = [endpoint.send_from for endpoint in self.endpoints if endpoint.enrollments]
         if not wanted:
-            return "the endpoint takes no such events"
+            return reasons.NO_SUCH_EVENTS
         if not self.is_sponsor:
-            return "the customer does not sponsor this course run"
+            return reasons.NOT_SPONSORED
         if enrolled_at < min(wanted):
-            return "enrolled before the endpoint's send_from"
+            return reasons.ENROLLED_BEFORE_SEND_FROM
         return ""
 
     def reason_against_making(self, course_pass: CoursePass) -> str:
         """The same when the pass comes in: an endpoint that is switched off then makes no webhook."""
         on = {endpoint for endpoint in self.endpoints if endpoint.active}
-        return replace(self, endpoints=on).reason_against(course_pass) if on else ENDPOINT_OFF
+        return replace(self, endpoints=on).reason_against(course_pass) if on else reasons.ENDPOINT_OFF
 
     @property
     def lacks_consent(self) -> bool:

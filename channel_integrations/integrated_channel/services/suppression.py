@@ -19,15 +19,22 @@ from django.utils import timezone
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import WebhookSuppression
 from channel_integrations.integrated_channel.passes import CoursePass
-from channel_integrations.integrated_channel.services.recipients import ENDPOINT_OFF
+from channel_integrations.integrated_channel.services.reasons import (
+    ENDPOINT_OFF,
+    NO_CONSENT,
+    NO_SUCH_EVENTS,
+    NOT_SPONSORED,
+    PASSED_BEFORE_LINK,
+    PASSED_BEFORE_SEND_FROM,
+)
 
 #: every reason that is noted; a test compares them with the code
 REASONS = (
-    "no data-sharing consent",
-    "passed before the learner was linked",
-    "the customer does not sponsor this course run",
-    "passed before the endpoint's send_from",
-    "the endpoint takes no such events",
+    NO_CONSENT,
+    PASSED_BEFORE_LINK,
+    NOT_SPONSORED,
+    PASSED_BEFORE_SEND_FROM,
+    NO_SUCH_EVENTS,
     ENDPOINT_OFF,
 )
 lines = LogLines(__name__)

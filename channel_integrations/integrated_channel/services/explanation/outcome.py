@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.models import UNFINISHED, WebhookStatus
+from channel_integrations.integrated_channel.services import reasons
 from channel_integrations.integrated_channel.services.addressing import ADDRESSED_LATELY
 from channel_integrations.integrated_channel.services.endpoint_gate import is_on
 from channel_integrations.integrated_channel.services.explanation.conditions import backfill_command, endpoint_page
@@ -19,14 +20,13 @@ from channel_integrations.integrated_channel.services.explanation.learning_time 
 )
 from channel_integrations.integrated_channel.services.explanation.movement import next_movement
 from channel_integrations.integrated_channel.services.explanation.story import Answer, Explanation, Step, at
-from channel_integrations.integrated_channel.services.recipients import ENDPOINT_OFF
 from channel_integrations.integrated_channel.services.reconciliation import grade_model
 
 DELIVERED, ON_ITS_WAY, NOT_SENT = "delivered", "on_its_way", "not_sent"
 #: what is checked again before a webhook is addressed, and before it is sent where time has gone by
 CHECKED_AGAIN = ("customer", "link", "endpoints", "sponsorship", "audit", "consent", "linked_before", "send_from")
 #: reasons that the steps tell in other words
-STEPS_OF_REASONS = {ENDPOINT_OFF: "switched_on", "passed before the endpoint's send_from": "send_from"}
+STEPS_OF_REASONS = {reasons.ENDPOINT_OFF: "switched_on", reasons.PASSED_BEFORE_SEND_FROM: "send_from"}
 SEND_DUE = "./manage.py lms send_due_webhooks"
 
 

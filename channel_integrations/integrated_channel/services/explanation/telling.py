@@ -12,6 +12,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from channel_integrations.integrated_channel.models import WebhookSuppression
+from channel_integrations.integrated_channel.services import reasons
 from channel_integrations.integrated_channel.services.explanation.outcome import conclude
 from channel_integrations.integrated_channel.services.explanation.story import (
     OF_WEBHOOK,
@@ -23,8 +24,6 @@ from channel_integrations.integrated_channel.services.explanation.story import (
 
 #: after a no here, the learner's completions are not the customer's to know
 NOT_THEIRS = ("link", "sponsorship", "audit", "consent")
-#: of a suppression, likewise
-PASSED_BEFORE_LINK = "passed before the learner was linked"
 
 
 def tell(story: Explanation, *, for_partner: bool = False) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def _for_partner(story: Explanation) -> Explanation:
     """What the customer may know of it."""
     last = _last_that_is_theirs(story)
     if last is None:
-        noted = story.noted if story.noted and story.noted.reason != PASSED_BEFORE_LINK else None
+        noted = story.noted if story.noted and story.noted.reason != reasons.PASSED_BEFORE_LINK else None
         return replace(story, steps=[_as_theirs(step) for step in story.steps], noted=noted)
     place = story.steps.index(last)
     steps = [_as_theirs(step) for step in story.steps[:place]]
