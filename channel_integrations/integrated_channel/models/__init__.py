@@ -24,12 +24,8 @@ from channel_integrations.integrated_channel.models.rollout import WebhookRollou
 from channel_integrations.integrated_channel.models.signing_secret import WebhookSigningSecret
 from channel_integrations.integrated_channel.models.statement import WebhookLookupStatement
 from channel_integrations.integrated_channel.models.suppression import WebhookSuppression
-from channel_integrations.integrated_channel.models.webhook import (
-    FINISHED,
-    UNFINISHED,
-    WebhookStatus,
-    WebhookTransmissionQueue,
-)
+from channel_integrations.integrated_channel.models.webhook import WebhookTransmissionQueue
+from channel_integrations.integrated_channel.models.webhook_status import FINISHED, UNFINISHED, WebhookStatus
 
 __all__ = [
     "FINISHED",

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import UNFINISHED, WebhookStatus, WebhookTransmissionQueue
-from channel_integrations.integrated_channel.models.webhook import PAGE
+from channel_integrations.integrated_channel.models.webhook_queryset import PAGE
 from channel_integrations.integrated_channel.services.replay import Selection
 
 lines = LogLines(__name__)

@@ -21,7 +21,8 @@ from channel_integrations.integrated_channel.models import (
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED, PAGE, SWITCHED_OFF
+from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED, SWITCHED_OFF
+from channel_integrations.integrated_channel.models.webhook_queryset import PAGE
 from channel_integrations.integrated_channel.services.admission import EndpointState, Gate
 
 _rows = WebhookTransmissionQueue.objects

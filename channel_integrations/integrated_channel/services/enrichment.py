@@ -22,7 +22,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.models.webhook import EnrichmentOutcome
+from channel_integrations.integrated_channel.models.webhook_queryset import EnrichmentOutcome
 from channel_integrations.integrated_channel.services import rollout
 from channel_integrations.integrated_channel.services.slots import LeasedSlot
 from channel_integrations.integrated_channel.settings.common import ENRICHMENT_TASK

@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.models import FINISHED, WebhookStatus, WebhookTransmissionQueue
-from channel_integrations.integrated_channel.models.webhook import PAGE
+from channel_integrations.integrated_channel.models.webhook_queryset import PAGE
 from channel_integrations.integrated_channel.services.cancellation import CANCELLABLE, Cancelled, cancel
 from channel_integrations.integrated_channel.services.replay import Selection
 from tests.factories import make_customer, make_endpoint

@@ -25,7 +25,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.attempt import AttemptResult
-from channel_integrations.integrated_channel.models.webhook import EnrichmentOutcome
+from channel_integrations.integrated_channel.models.webhook_queryset import EnrichmentOutcome
 from channel_integrations.integrated_channel.services import delivery, endpoint_gate, enrichment, sweep
 from channel_integrations.integrated_channel.services.addressing import address_due, still_owed
 from channel_integrations.integrated_channel.services.reconciliation import record_missing_passes
