@@ -39,12 +39,16 @@ TRANSITIONS = (
         (AWAITING,),
         RECORDED,
         "learning time was looked up, could not be had, took too long, or was switched off",
-        ("webhook.mark_enriched", "enrichment.release_overdue"),
+        ("webhook_queryset.mark_enriched", "enrichment.release_overdue"),
     ),
     Transition(
-        4, (RECORDED,), PENDING, "still owed: the endpoint is chosen, the body frozen", ("webhook.mark_addressed",)
+        4,
+        (RECORDED,),
+        PENDING,
+        "still owed: the endpoint is chosen, the body frozen",
+        ("webhook_queryset.mark_addressed",),
     ),
-    Transition(5, (PENDING,), DELIVERED, "an attempt was answered with 2xx", ("webhook.mark_delivered",)),
+    Transition(5, (PENDING,), DELIVERED, "an attempt was answered with 2xx", ("webhook_queryset.mark_delivered",)),
     Transition(
         6,
         (PENDING,),
