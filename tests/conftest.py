@@ -8,9 +8,11 @@ from common.djangoapps.student.models import CourseEnrollment
 from consent.models import DataSharingConsent
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.db import connections
+from django.test import Client
 from django.test.utils import setup_databases, teardown_databases
 from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomer, EnterpriseCustomerUser
 from pytest_django.live_server_helper import LiveServer
@@ -124,6 +126,22 @@ def receiver(httpserver, settings):
     settings.CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES = True
     httpserver.expect_request("/hook").respond_with_data("ok")
     return httpserver
+
+
+@pytest.fixture
+def staff():
+    """``staff("view_…", …)``: a browser of a staff user with these permissions of the app."""
+
+    def sign_in(*codenames):
+        user = get_user_model().objects.create_user(f"staff{get_user_model().objects.count()}", is_staff=True)
+        permissions = Permission.objects.filter(content_type__app_label="channel_webhooks", codename__in=codenames)
+        assert len(permissions) == len(codenames)
+        user.user_permissions.set(permissions)
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return sign_in
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ from channel_integrations.integrated_channel.services.doctor import Status, exam
 from channel_integrations.integrated_channel.services.doctor import snowflake as doctor_snowflake
 from channel_integrations.integrated_channel.services.doctor.time_limit import NoAnswer, within
 from channel_integrations.integrated_channel.settings.common import ENRICHMENT_TASK, ROUTER
+from tests import brokers
 from tests.factories import make_customer, make_endpoint
 from tests.lms_host.celery import app
 from tests.servers import free_port
@@ -74,26 +75,15 @@ def assert_red(found, status, fact, advice):
 @pytest.fixture
 def broker(redis_server):
     """This process asks the real Redis."""
-    before = app.conf.broker_url
-    app.conf.broker_url = app.conf.broker_write_url = redis_server.url(0)
-    app.amqp._producer_pool = None  # Celery asks its workers over this, whose broker was another test's
-    yield redis_server
-    app.conf.broker_url = app.conf.broker_write_url = before
-    app.amqp._producer_pool = None
-    wake_up.broker.reset()
+    with brokers.broker_at(redis_server.url(0)):
+        yield redis_server
 
 
 @pytest.fixture
 def broker_at():
     """``broker_at(port)``: a broker at this port of the loopback interface."""
-    before = app.conf.broker_url
-
-    def at(port):
-        app.conf.broker_url = app.conf.broker_write_url = f"redis://user:hunter2@127.0.0.1:{port}/0"
-        app.amqp._producer_pool = None
-
-    yield at
-    app.conf.broker_url = app.conf.broker_write_url = before
+    with brokers.broker_at(app.conf.broker_url):
+        yield lambda port: brokers.talk_to(f"redis://user:hunter2@127.0.0.1:{port}/0")
 
 
 @pytest.fixture

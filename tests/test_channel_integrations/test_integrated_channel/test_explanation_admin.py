@@ -9,7 +9,6 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -40,22 +39,6 @@ def text_of(response):
 @pytest.fixture
 def story(receiver):
     return Story(receiver)
-
-
-@pytest.fixture
-def staff():
-    """``staff("view_…", …)``: a browser of a staff user with these permissions of the app."""
-
-    def sign_in(*codenames):
-        user = get_user_model().objects.create_user(f"staff{get_user_model().objects.count()}", is_staff=True)
-        permissions = Permission.objects.filter(content_type__app_label="channel_webhooks", codename__in=codenames)
-        assert len(permissions) == len(codenames)
-        user.user_permissions.set(permissions)
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return sign_in
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth import get_user_model
+from django.contrib.auth import SESSION_KEY, get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
@@ -35,17 +35,12 @@ def decisions():
 
 
 @pytest.fixture
-def staff():
-    """``staff("add_…", …)``: a browser of a staff user with these permissions of the app, and the user's id."""
+def staff(staff):
+    """``staff("add_…", …)``: the browser, and the user's id."""
 
     def sign_in(*codenames):
-        user = get_user_model().objects.create_user(f"staff{get_user_model().objects.count()}", is_staff=True)
-        permissions = Permission.objects.filter(content_type__app_label="channel_webhooks", codename__in=codenames)
-        assert len(permissions) == len(codenames)
-        user.user_permissions.set(permissions)
-        client = Client()
-        client.force_login(user)
-        return client, user.pk
+        client = staff(*codenames)
+        return client, int(client.session[SESSION_KEY])
 
     return sign_in
 

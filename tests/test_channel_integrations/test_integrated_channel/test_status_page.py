@@ -8,8 +8,6 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.db import connection
@@ -37,22 +35,6 @@ VIEW, OPERATE = "view_webhooktransmissionqueue", "operate_webhooks"
 PAGE = "admin:channel_webhooks_webhookheartbeat_changelist"
 RECOVER = "admin:channel_webhooks_webhookheartbeat_recover"
 LISTS = "view_enterprisewebhookconfiguration", "view_webhookrollout"
-
-
-@pytest.fixture
-def staff():
-    """``staff("view_…", …)``: a browser of a staff user with these permissions of the app."""
-
-    def sign_in(*codenames):
-        user = get_user_model().objects.create_user(f"staff{get_user_model().objects.count()}", is_staff=True)
-        permissions = Permission.objects.filter(content_type__app_label="channel_webhooks", codename__in=codenames)
-        assert len(permissions) == len(codenames)
-        user.user_permissions.set(permissions)
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return sign_in
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from channel_integrations.integrated_channel.models import WebhookLease, Webhook
 from channel_integrations.integrated_channel.services import sweep
 from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK, ENRICHMENT_TASK
 from channel_integrations.integrated_channel.tasks import enrich_and_send_completion_webhook, process_webhook_queue
+from tests.brokers import broker_at
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
 from tests.lms_host.celery import app
 from tests.servers import Redis, free_port
@@ -30,17 +31,9 @@ def broker(redis_server, settings):
     settings.CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_server.url(1)}}
     with redis_client.Redis(port=redis_server.port) as client:
         client.flushall()
-        yield from publishing_to(redis_server.url(0), client)
+        with broker_at(redis_server.url(0)):
+            yield client
         client.flushall()
-
-
-def publishing_to(url, client=None):
-    before = app.conf.broker_url
-    app.conf.broker_url = app.conf.broker_write_url = url
-    wake_up.broker.reset()
-    yield client
-    app.conf.broker_url = app.conf.broker_write_url = before
-    wake_up.broker.reset()
 
 
 @pytest.fixture
@@ -153,7 +146,7 @@ def test_a_memcached_that_is_down_says_no_to_everything_and_is_not_believed(acme
 
 @pytest.mark.redis
 def test_calls_that_the_broker_refused_are_made_with_a_later_event(acme, broker, snowflake, redis_server):
-    for _ in publishing_to(f"redis://127.0.0.1:{free_port()}/0"):
+    with broker_at(f"redis://127.0.0.1:{free_port()}/0"):
         complete(acme)
         assert wake_up.broker.owed == {ENRICHMENT_TASK}
         app.conf.broker_url = app.conf.broker_write_url = redis_server.url(0)
@@ -171,7 +164,7 @@ def test_a_task_waits_for_a_broker_that_does_not_take_its_successor(acme, tmp_pa
     receiver.clear()
     receiver.expect_request("/hook").respond_with_data("no", status=500)
     server = Redis(tmp_path)
-    for _ in publishing_to(server.url(0)):
+    with broker_at(server.url(0)):
         complete(acme)
         wake_up.broker.owed.clear()
         later = threading.Timer(3, server.start)
@@ -189,7 +182,7 @@ def test_a_task_waits_for_a_broker_that_does_not_take_its_successor(acme, tmp_pa
 @pytest.mark.redis
 def test_a_broker_that_stays_away_is_told_to_the_operator(acme, caplog, monkeypatch):
     monkeypatch.setattr(sweep, "PATIENCE", 3.0)
-    for _ in publishing_to(f"redis://127.0.0.1:{free_port()}/0"):
+    with broker_at(f"redis://127.0.0.1:{free_port()}/0"):
         complete(acme)
         WebhookTransmissionQueue.objects.update(due_at=timezone.now() + sweep.LOST_AFTER)
         started = time.monotonic()

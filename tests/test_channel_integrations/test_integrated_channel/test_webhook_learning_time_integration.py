@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from werkzeug import Response
 
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
+from tests.brokers import broker_at
 from tests.factories import (
     COURSE,
     enrollment_event,
@@ -26,7 +28,6 @@ from tests.factories import (
     make_learner,
     write_grade,
 )
-from tests.lms_host.celery import app
 from tests.servers import free_port
 
 pytestmark = [pytest.mark.redis]
@@ -36,11 +37,8 @@ ENRICHMENT, DEFAULT = "edx.lms.core.webhook_enrichment", "edx.lms.core.default"
 @pytest.fixture
 def broker(redis_server):
     """This process publishes to the real Redis, as an LMS does."""
-    before = app.conf.broker_url
-    app.conf.broker_url = app.conf.broker_write_url = redis_server.url(0)
-    yield redis_server
-    app.conf.broker_url = app.conf.broker_write_url = before
-    wake_up.broker.reset()
+    with broker_at(redis_server.url(0)):
+        yield redis_server
 
 
 @pytest.fixture
@@ -226,20 +224,12 @@ def test_a_broken_broker_costs_half_a_second_once_and_no_grade(acme, receiver, k
     from tests.lms_host.grades.models import PersistentCourseGrade
 
     silent = SilentBroker()
-    before = app.conf.broker_url
-    app.conf.broker_url = app.conf.broker_write_url = (
-        silent.url if kind == "silent" else f"redis://127.0.0.1:{free_port()}/0"
-    )
-    wake_up.broker.reset()
-    try:
+    with closing(silent.listener), broker_at(silent.url if kind == "silent" else f"redis://127.0.0.1:{free_port()}/0"):
         learners = [make_learner(acme) for _ in range(20)]
         started = time.monotonic()
         for learner in learners:
             pass_course(learner)
         spent = time.monotonic() - started
-    finally:
-        app.conf.broker_url = app.conf.broker_write_url = before
-        silent.listener.close()
     assert PersistentCourseGrade.objects.count() == 20
     assert WebhookTransmissionQueue.objects.count() == 20
     assert spent < 0.5 + 20 * 0.05
@@ -252,13 +242,8 @@ def test_a_request_that_grades_answers_whatever_the_broker_does(acme, receiver, 
     from tests.lms_host.grades.models import PersistentCourseGrade
 
     learner = make_learner(acme)
-    before = app.conf.broker_url
-    app.conf.broker_url = app.conf.broker_write_url = f"redis://127.0.0.1:{free_port()}/0"
-    wake_up.broker.reset()
-    try:
+    with broker_at(f"redis://127.0.0.1:{free_port()}/0"):
         answer = client.post("/grade", {"user_id": learner.id, "passed_at": timezone.now().isoformat()})
-    finally:
-        app.conf.broker_url = app.conf.broker_write_url = before
     assert answer.status_code == 200
     assert PersistentCourseGrade.objects.filter(user_id=learner.id).exists()
     assert WebhookTransmissionQueue.objects.filter(user_id=learner.id).exists()

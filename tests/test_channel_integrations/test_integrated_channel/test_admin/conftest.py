@@ -3,7 +3,6 @@
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.test import Client
 
 from channel_integrations.integrated_channel.models import (
@@ -34,23 +33,6 @@ def operator(superuser):
     client = Client()
     client.force_login(superuser)
     return client
-
-
-@pytest.fixture
-def staff():
-    """``staff("view_…", …)``: a browser of a staff user with these permissions of the app."""
-
-    def sign_in(*codenames):
-        number = get_user_model().objects.count()
-        user = get_user_model().objects.create_user(f"staff{number}", is_staff=True)
-        user.user_permissions.set(
-            Permission.objects.filter(content_type__app_label="channel_webhooks", codename__in=codenames)
-        )
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return sign_in
 
 
 @pytest.fixture
