@@ -11,10 +11,10 @@ from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.metrics.collector import scrape
 from channel_integrations.integrated_channel.metrics.text_format import CONTENT_TYPE
+from channel_integrations.integrated_channel.permissions import may_view
 
 lines = LogLines(__name__)
 
-PERMISSION = "channel_webhooks.view_webhooktransmissionqueue"
 REFUSED = "Send the token of CHANNEL_WEBHOOKS_METRICS_TOKEN, or sign in with the permission to view webhooks.\n"
 
 
@@ -40,4 +40,4 @@ def _may_scrape(request: HttpRequest) -> bool:
         if token is None:
             lines.warning("webhook_metrics", "refused", "CHANNEL_WEBHOOKS_METRICS_TOKEN, or its file, cannot be used")
         return token is not None and constant_time_compare(given.strip(), token)
-    return request.user.has_perm(PERMISSION)
+    return may_view(request)

@@ -19,7 +19,6 @@ from django.views.decorators.http import require_POST
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.admin.attempt import ERRORS
 from channel_integrations.integrated_channel.admin.endpoint_state import parked_for
-from channel_integrations.integrated_channel.admin.permissions import may_operate
 from channel_integrations.integrated_channel.exceptions import SecretUnreadable
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -27,6 +26,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookSigningSecret,
 )
 from channel_integrations.integrated_channel.models.signing_secret import ROTATION_OVERLAP
+from channel_integrations.integrated_channel.permissions import may_operate
 from channel_integrations.integrated_channel.services.endpoint_gate import has_health
 from channel_integrations.integrated_channel.services.retry import Outcome, classify
 from channel_integrations.integrated_channel.services.test_event import send_test_event

@@ -26,15 +26,16 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from channel_integrations.integrated_channel.admin.capped_paginator import CappedPaginator
 from channel_integrations.integrated_channel.admin.moments import unbroken
+from channel_integrations.integrated_channel.admin.read_only import CappedReadOnlyAdmin
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookTransmissionQueue,
 )
+from channel_integrations.integrated_channel.numbers_in_text import number_of
+from channel_integrations.integrated_channel.permissions import may_see_personal_data
 from channel_integrations.integrated_channel.services.explanation import Answer, Explanation, explain, tell
 from channel_integrations.integrated_channel.services.explanation.subject import (
-    MAX_DIGITS,
     find_course_run,
     find_customer,
     find_learner,
@@ -85,20 +86,14 @@ class ReasonFilter(admin.SimpleListFilter):
         return queryset.filter(reason=self.value()) if self.value() in REASONS else queryset.none()
 
 
-class SuppressionAdmin(admin.ModelAdmin):
+class SuppressionAdmin(CappedReadOnlyAdmin):
     """Passes that made no webhook, read only; whose they are for whoever may see personal data."""
 
     list_display = ("noted", "customer", "user_id", "course_id", "passed", "reason")
     list_display_links = None
     list_filter = (ReasonFilter,)
-    list_per_page = 50
     #: as the index has them: nothing is sorted, however many there are
     ordering = ("-noted_at", "-reason", "-pk")
-    sortable_by = ()
-    paginator = CappedPaginator
-    show_full_result_count = False
-    # Django 5 would count by each reason: many seconds.
-    show_facets = getattr(getattr(admin, "ShowFacets", None), "NEVER", None)
     search_fields = ("=user_id", "=course_id", "=enterprise_customer_uuid")
     search_help_text = _("A user id, a course id or a customer's UUID, each in full.")
 
@@ -119,16 +114,7 @@ class SuppressionAdmin(admin.ModelAdmin):
     # Who may see what
 
     def may_see_whose(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(f"{self.opts.app_label}.view_webhook_personal_data")
-
-    def has_add_permission(self, request) -> bool:
-        return False
-
-    def has_change_permission(self, request, obj=None) -> bool:
-        return False
-
-    def has_delete_permission(self, request, obj=None) -> bool:
-        return False
+        return may_see_personal_data(request)
 
     def get_list_display(self, request):
         return [name for name in self.list_display if name != "user_id" or self.may_see_whose(request)]
@@ -153,8 +139,8 @@ class SuppressionAdmin(admin.ModelAdmin):
     @staticmethod
     def _with_id(word: str, whose: bool) -> Q:
         if word.isascii() and word.isdigit():
-            fits = whose and len(word) <= MAX_DIGITS
-            return Q(user_id=int(word)) if fits else Q(pk__in=())
+            user_id = number_of(word) if whose else None
+            return Q(user_id=user_id) if user_id is not None else Q(pk__in=())
         try:
             return Q(enterprise_customer_uuid=UUID(word))
         except ValueError:
@@ -245,10 +231,8 @@ def _styles() -> str:
 
 def _initial(request: HttpRequest) -> dict[str, Any]:
     """Who a webhook is about, by ids."""
-    text = request.GET.get("webhook", "")
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
-        return {}
-    webhook = WebhookTransmissionQueue.objects.filter(pk=int(text)).first()
+    pk = number_of(request.GET.get("webhook", ""))
+    webhook = WebhookTransmissionQueue.objects.filter(pk=pk).first() if pk is not None else None
     if webhook is None:
         return {}
     return {"learner": webhook.user_id, "customer": webhook.enterprise_customer_uuid, "course": webhook.course_id}

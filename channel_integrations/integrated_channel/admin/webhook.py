@@ -18,9 +18,9 @@ from django.utils.translation import gettext_lazy as _
 from enterprise.models import EnterpriseCustomer
 
 from channel_integrations.integrated_channel.admin import webhook_filters
-from channel_integrations.integrated_channel.admin.capped_paginator import CappedPaginator
 from channel_integrations.integrated_channel.admin.moments import NONE, unbroken, written
 from channel_integrations.integrated_channel.admin.operations import CANCELLATION, REPLAY
+from channel_integrations.integrated_channel.admin.read_only import CappedReadOnlyAdmin
 from channel_integrations.integrated_channel.admin.timeline import lookup, timeline
 from channel_integrations.integrated_channel.admin.webhook_queries import search
 from channel_integrations.integrated_channel.admin.webhook_views import WebhookViews
@@ -34,7 +34,7 @@ from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
 from channel_integrations.integrated_channel.services.whereabouts import whereabouts
 
 
-class WebhookAdmin(WebhookViews):
+class WebhookAdmin(WebhookViews, CappedReadOnlyAdmin):
     """Webhooks, read only; what can be done to them is in ``operations``."""
 
     list_display = (
@@ -49,15 +49,9 @@ class WebhookAdmin(WebhookViews):
         "made",
     )
     list_filter = webhook_filters.FILTERS
-    list_per_page = 50
     ordering = ("-pk",)
-    sortable_by = ()
     search_fields = ("=user_id", "=webhook_id", "=course_id", "=enterprise_customer_uuid")
     search_help_text = _("A user id, a webhook id, a course id or a customer's UUID, each in full.")
-    paginator = CappedPaginator
-    show_full_result_count = False
-    # Django 5 would count by each filter.
-    show_facets = getattr(getattr(admin, "ShowFacets", None), "NEVER", None)
     actions = ("replay_selected", "cancel_selected")
     readonly_fields = (
         "state",
@@ -145,15 +139,6 @@ class WebhookAdmin(WebhookViews):
         return written(webhook.occurred_at)
 
     # Who may do what, and what may be asked
-
-    def has_add_permission(self, request) -> bool:
-        return False
-
-    def has_change_permission(self, request, obj=None) -> bool:
-        return False
-
-    def has_delete_permission(self, request, obj=None) -> bool:
-        return False
 
     def lookup_allowed(self, lookup, *args) -> bool:
         """What the filters ask for alone: the rest could guess at what is not shown, or read the whole table."""

@@ -16,12 +16,12 @@ from channel_integrations.integrated_channel.admin.webhook_queries import (
     by_index,
     course_run_of,
     made_since,
-    number_of,
     uuid_of,
     without_index,
 )
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, WebhookStatus
+from channel_integrations.integrated_channel.numbers_in_text import number_of
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
 
 TEMPLATE = "admin/channel_webhooks/webhooktransmissionqueue/filter_form.html"

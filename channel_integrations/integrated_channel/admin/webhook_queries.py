@@ -20,9 +20,8 @@ from opaque_keys import InvalidKeyError
 from opaque_keys.edx.keys import CourseKey
 
 from channel_integrations.integrated_channel.models import WebhookTransmissionQueue
+from channel_integrations.integrated_channel.numbers_in_text import number_of
 
-#: digits of a user id, or of an endpoint's number, at most; what is longer fits no column
-MAX_DIGITS = 9
 #: how far back is looked for what no index knows, where neither a learner nor a time is chosen
 WITHOUT_INDEX = timedelta(days=30)
 #: primary keys follow the times at which rows are made, but for the clocks of the hosts that make them
@@ -53,11 +52,6 @@ def without_index(queryset: QuerySet, request: HttpRequest, condition: Q) -> Que
     if not one_learner and not any(request.GET.get(name, "").strip() for name in NARROWING):
         queryset = made_since(queryset, timezone.now() - WITHOUT_INDEX)
     return queryset.filter(condition)
-
-
-def number_of(word: str) -> int | None:
-    """The user id, or the endpoint's number, that is written there."""
-    return int(word) if word.isascii() and word.isdigit() and len(word) <= MAX_DIGITS else None
 
 
 def uuid_of(word: str) -> UUID | None:

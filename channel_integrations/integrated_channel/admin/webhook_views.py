@@ -21,9 +21,9 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from channel_integrations.integrated_channel.admin.operations import CANCELLATION, REPLAY, Operation, read
-from channel_integrations.integrated_channel.admin.permissions import may_operate, may_see_personal_data
 from channel_integrations.integrated_channel.admin.timeline import timeline
 from channel_integrations.integrated_channel.models import WebhookTransmissionQueue
+from channel_integrations.integrated_channel.permissions import may_operate, may_see_personal_data
 from channel_integrations.integrated_channel.services.replay import PER_MINUTE
 
 TEMPLATES = "admin/channel_webhooks/webhooktransmissionqueue"

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -18,21 +18,22 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from channel_integrations.integrated_channel import wake_up
+from channel_integrations.integrated_channel.admin.read_only import ReadOnlyAdmin
 from channel_integrations.integrated_channel.admin.status import sections
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookEndpointHealth,
     WebhookHeartbeat,
 )
+from channel_integrations.integrated_channel.numbers_in_text import number_of
+from channel_integrations.integrated_channel.permissions import may_operate, may_view
 from channel_integrations.integrated_channel.services.figures import endpoints
 
 TEMPLATES = "admin/channel_webhooks/status"
-VIEW, OPERATE = "channel_webhooks.view_webhooktransmissionqueue", "channel_webhooks.operate_webhooks"
 VIEW_ENDPOINT = "channel_webhooks.view_enterprisewebhookconfiguration"
 VIEW_ROLLOUT = "channel_webhooks.view_webhookrollout"
-
-#: what is longer fits no column
-MAX_DIGITS = 19
+#: of an endpoint's number
+MAX_DIGITS = 18
 ASSETS = {
     "styles": "channel_webhooks/status.css",
     "library": "channel_webhooks/chart.js/chart-4.6.1.umd.min.js",
@@ -44,7 +45,7 @@ ASSETS = {
 WebhookHeartbeat._meta.verbose_name_plural = _("status")
 
 
-class StatusAdmin(admin.ModelAdmin):
+class StatusAdmin(ReadOnlyAdmin):
     """A page in place of the list of heartbeats; there is nothing to add, change or delete."""
 
     def get_urls(self):
@@ -58,16 +59,7 @@ class StatusAdmin(admin.ModelAdmin):
     # Who may do what
 
     def has_view_permission(self, request, obj=None) -> bool:
-        return request.user.has_perm(VIEW)
-
-    def has_add_permission(self, request) -> bool:
-        return False
-
-    def has_change_permission(self, request, obj=None) -> bool:
-        return False
-
-    def has_delete_permission(self, request, obj=None) -> bool:
-        return False
+        return may_view(request)
 
     # The page
 
@@ -78,7 +70,7 @@ class StatusAdmin(admin.ModelAdmin):
         shown = {
             **sections.page(),
             "assets": _assets(),
-            "may_operate": request.user.has_perm(OPERATE),
+            "may_operate": may_operate(request),
             "may_view_endpoints": request.user.has_perm(VIEW_ENDPOINT),
             "may_view_rollout": request.user.has_perm(VIEW_ROLLOUT),
         }
@@ -88,7 +80,7 @@ class StatusAdmin(admin.ModelAdmin):
 
     def recover_view(self, request: HttpRequest) -> HttpResponse:
         """Ask; once confirmed, undo what the sender has done to an endpoint: off, breaker or pause."""
-        if not (self.has_view_permission(request) and request.user.has_perm(OPERATE)):
+        if not (self.has_view_permission(request) and may_operate(request)):
             raise PermissionDenied
         endpoint = _endpoint(request.POST.get("endpoint", ""))
         state = endpoints.state_of(endpoint, timezone.now())
@@ -122,10 +114,11 @@ class StatusAdmin(admin.ModelAdmin):
 
 def _endpoint(number: str) -> EnterpriseWebhookConfiguration:
     """:raises Http404: there is none of this number"""
-    if not (number.isascii() and number.isdigit() and len(number) < MAX_DIGITS):
+    pk = number_of(number, MAX_DIGITS)
+    if pk is None:
         raise Http404
     every = EnterpriseWebhookConfiguration.objects.select_related("enterprise_customer", "health")
-    return get_object_or_404(every, pk=number)
+    return get_object_or_404(every, pk=pk)
 
 
 def _assets() -> dict[str, str]:

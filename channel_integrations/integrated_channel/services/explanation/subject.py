@@ -11,8 +11,7 @@ from enterprise.models import EnterpriseCustomer
 from opaque_keys import InvalidKeyError
 from opaque_keys.edx.keys import CourseKey
 
-#: digits of a user id at most; what is longer fits no column
-MAX_DIGITS = 9
+from channel_integrations.integrated_channel.numbers_in_text import number_of
 
 
 def find_learner(text: str) -> Any:
@@ -24,8 +23,8 @@ def find_learner(text: str) -> Any:
         if len(found) > 1:
             raise ValidationError(_("Several accounts have this email: give the username or the user id."))
         user = found[0] if found else None
-    if user is None and text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS:
-        user = users.filter(pk=int(text)).first()
+    if user is None and (user_id := number_of(text)) is not None:
+        user = users.filter(pk=user_id).first()
     if user is None:
         raise ValidationError(_("There is no such learner: type a username, an email or a user id of this LMS."))
     return user

@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """
-Who may do what, beyond Django's own permissions to view webhooks and to view, add, change and delete endpoints.
+Who may do what: Django's own permission to view webhooks, and two beyond those that it has for each model.
 
 To operate presupposes to view what it is about; personal data without it opens the page that explains a completion.
 """
 
 from typing import Any
 
+VIEW = "channel_webhooks.view_webhooktransmissionqueue"
 OPERATE = "channel_webhooks.operate_webhooks"
 PERSONAL_DATA = "channel_webhooks.view_webhook_personal_data"
+
+
+def may_view(request: Any) -> bool:
+    """Webhooks, where they stand, and the figures made of them."""
+    return request.user.has_perm(VIEW)
 
 
 def may_operate(request: Any) -> bool:
