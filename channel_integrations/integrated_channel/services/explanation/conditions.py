@@ -18,13 +18,8 @@ from channel_integrations.integrated_channel.services.explanation.passing import
 from channel_integrations.integrated_channel.services.explanation.story import Answer, Explanation, Step, at
 from channel_integrations.integrated_channel.services.outbox import is_older_than_allowed
 from channel_integrations.integrated_channel.services.recipients import Recipient, find_recipients
-from channel_integrations.integrated_channel.services.region_service import (
-    CUSTOMER,
-    SIGN_ON,
-    Found,
-    find_region,
-    sign_on_regions,
-)
+from channel_integrations.integrated_channel.services.region_service import CUSTOMER, SIGN_ON, Found, find_region
+from channel_integrations.integrated_channel.services.sign_on import sign_ons_of
 from channel_integrations.integrated_channel.services.webhook_routing import NoWebhookConfigured, endpoint_for
 
 
@@ -33,7 +28,7 @@ def conditions(story: Explanation, passing: Passing) -> Iterator[Step]:
     customer = story.customer
     link = EnterpriseCustomerUser.all_objects.filter(enterprise_customer=customer, user_id=story.learner.pk).first()
     endpoints = list(customer.webhook_endpoints.select_related("health").order_by("pk"))
-    found = find_region(story.learner.pk, customer, sign_on_regions([story.learner.pk]))
+    found = find_region(story.learner.pk, customer, sign_ons_of([story.learner.pk]))
     story.endpoint = _endpoint_of(story, found.region, endpoints)
     yield Step(
         "customer",
