@@ -92,7 +92,8 @@ TRANSITIONS = (
         14,
         (RECORDED, PENDING, AWAITING_IDS),
         CANCELLED,
-        "no longer owed, or the learner lacks ids and the endpoint skips such webhooks; a pending one is asked again before each attempt but the first",
+        "no longer owed, or the learner lacks ids and the endpoint skips such webhooks; a pending one is asked again "
+        "before each attempt but the first",
         ("webhook.mark_cancelled",),
     ),
     Transition(

@@ -14,22 +14,20 @@ DECIDES_WHO = ("payload_format", "learner_naming", "missing_ids")
 
 HELP_TEXTS = {
     "payload_format": _(
-        "How the body of each webhook is written. By default in the format of this package, described on the page for "
-        "partners. Percipio's has learners by the ids that Percipio gave them, and no names. What is made already keeps "
-        "the format that it was made in."
+        "How the body of each webhook is written. By default in the format of this package, which the page for "
+        "partners describes. Percipio's has the ids that Percipio gave learners, and no names. A webhook keeps the "
+        "format in which it was first sent."
     ),
     "learner_naming": _(
-        "How webhooks say who they are about. By default by user id, username and email. By the sign-on id, or by a "
-        "pseudonym that is the same in all webhooks of this customer and in no other's, they name nobody else. Agree on "
-        "it with the partner, who has to find learners by it. Of no account to a format with ids of its own."
+        "How webhooks say who they are about. By default by user id, username and email. The sign-on id is what the "
+        "customer's identity provider calls the learner; a pseudonym is the same in all webhooks of this customer, and "
+        "in no other's. Either comes alone. Agree on it with the partner, who has to find learners by it."
     ),
     "missing_ids": _(
-        "What becomes of a webhook about a learner who has no sign-on id, or not the ids that the format wants. By "
-        "default it is held, and goes out when they have come. Null only where the partner accepts it."
+        "What becomes of a webhook about a learner without a sign-on id, or without the ids that the format wants. By "
+        "default it is held, and goes out when they have come. Null only where the partner takes it."
     ),
-    "omitted_fields": _(
-        "Tick what webhooks are to leave out; by default nothing. Tick only what belongs to the format chosen above."
-    ),
+    "omitted_fields": _("Tick what webhooks are to do without, of what the chosen format has. By default nothing."),
 }
 LABELS = {
     "payload_format": _("Format"),

@@ -44,8 +44,9 @@ class PayloadChoices(models.Model):
 
     @property
     def omitted(self) -> frozenset[str]:
-        """The names of what is left out."""
-        return frozenset(self.omitted_fields or ())
+        """The names of what is left out, also where a row was written past the form."""
+        written = self.omitted_fields if isinstance(self.omitted_fields, list) else []
+        return frozenset(each for each in written if isinstance(each, str))
 
     def payload_errors(self) -> dict[str, Any]:
         """What is wrong with these choices, by field."""
@@ -54,7 +55,7 @@ class PayloadChoices(models.Model):
             return {"payload_format": _("There is no such format: choose one of %(names)s.") % {"names": names}}
         chosen = format_of(self)
         errors = {**self._naming_errors(chosen)}
-        if not isinstance(self.omitted_fields or [], list) or not self.omitted <= chosen.optional.keys():
+        if list(self.omitted_fields or ()) != [each for each in chosen.optional if each in self.omitted]:
             names = ", ".join(chosen.optional) or "–"
             told = _("The format can leave out these alone: %(names)s.") % {"names": names}
             errors["omitted_fields"] = told

@@ -78,7 +78,9 @@ def _by_ids(endpoint: Any, own_ids: Mapping[str, str], records: Collection[SignO
     best = min(candidates, key=lambda ids: list(ids.values()).count(None))
     missing = [own_ids[name] for name, value in best.items() if value is None]
     if missing and endpoint.missing_ids != MissingIds.NULLS:
-        raise IdsMissing(f"the sign-on record lacks {', '.join(missing)}" if records else reasons.NO_SIGN_ON_RECORD)
+        if not records:
+            raise IdsMissing(reasons.NO_SIGN_ON_RECORD)
+        raise IdsMissing(reasons.LACKS_IDS % ", ".join(missing))
     return best
 
 
