@@ -14,8 +14,8 @@ DECIDES_WHO = ("payload_format", "learner_naming", "missing_ids")
 
 HELP_TEXTS = {
     "payload_format": _(
-        "How the body of each webhook is written. By default in the format of this package, which the page for "
-        "partners describes. Percipio's has the ids that Percipio gave learners, and no names. A webhook keeps the "
+        "How the body of each webhook is written. By default in the standard format, which the page for partners "
+        "describes. Percipio's has the ids that Percipio gave learners, and no names. A webhook keeps the "
         "format in which it was first sent."
     ),
     "learner_naming": _(

@@ -59,9 +59,9 @@ def _flat(
 LEARNER_IDS = {"user": "PercipioUserUUID", "orgid": "percipioOrganizationUuid"}
 PERCIPIO = PayloadFormat(
     name="percipio",
-    label=_("Percipio's flat format"),
+    label=_("Percipio, flat"),
     events={COURSE_COMPLETION: completion, COURSE_ENROLLMENT: enrollment},
     test=test_event,
-    optional={"duration_spent": Optional(_("learning time (duration_spent)"), (("duration_spent",),))},
+    optional={"duration_spent": Optional(_("learning time"), (("duration_spent",),))},
     learner_ids=LEARNER_IDS,
 )

@@ -71,15 +71,13 @@ def test_event(customer: Any, now: datetime) -> dict[str, Any]:
 
 STANDARD = PayloadFormat(
     name="standard",
-    label=_("the format of this package, version 2.0"),
+    label=_("standard, version 2.0"),
     events={COURSE_COMPLETION: completion, COURSE_ENROLLMENT: enrollment},
     test=test_event,
     optional={
-        "grade": Optional(
-            _("grade (percent_grade, letter_grade)"), (("completion", "percent_grade"), ("completion", "letter_grade"))
-        ),
+        "grade": Optional(_("grade"), (("completion", "percent_grade"), ("completion", "letter_grade"))),
         "learning_time": Optional(_("learning time"), (("completion", "learning_time"),)),
         "customer_name": Optional(_("customer's name"), (("enterprise_customer", "name"),)),
-        "enrollment_mode": Optional(_("mode of enrolments"), (("enrollment", "mode"),)),
+        "enrollment_mode": Optional(_("enrolment mode"), (("enrollment", "mode"),)),
     },
 )

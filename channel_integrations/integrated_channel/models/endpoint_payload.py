@@ -55,8 +55,9 @@ class PayloadChoices(models.Model):
             return {"payload_format": _("There is no such format: choose one of %(names)s.") % {"names": names}}
         chosen = format_of(self)
         errors = {**self._naming_errors(chosen)}
-        if list(self.omitted_fields or ()) != [each for each in chosen.optional if each in self.omitted]:
-            names = ", ".join(chosen.optional) or "–"
+        given = self.omitted_fields or []
+        if not isinstance(given, list) or len(given) != len(self.omitted) or self.omitted - chosen.optional.keys():
+            names = ", ".join(str(part.label) for part in chosen.optional.values()) or "–"
             told = _("The format can leave out these alone: %(names)s.") % {"names": names}
             errors["omitted_fields"] = told
         return errors

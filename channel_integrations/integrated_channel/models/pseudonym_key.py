@@ -51,6 +51,11 @@ class WebhookPseudonymKey(models.Model):
         return {customer: bytes.fromhex(key) for customer, key in found.items() if key}
 
     @classmethod
+    def is_unreadable(cls, customer: UUID) -> bool:
+        """Whether there is one that the site's keys do not decrypt."""
+        return "" in cls._kept(cls.objects.filter(pk=customer)).values()
+
+    @classmethod
     def _kept(cls, theirs: "models.QuerySet[WebhookPseudonymKey]") -> dict[UUID, str]:
         """Empty for one that cannot be decrypted, which must not keep the others from being used."""
         try:

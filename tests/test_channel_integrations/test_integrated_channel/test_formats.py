@@ -145,8 +145,8 @@ def test_null_is_the_default():
     [
         ({"payload_format": "degreed"}, "payload_format", "choose one of standard, percipio"),
         ({"payload_format": "percipio", "learner_naming": "pseudonym"}, "learner_naming", "ids of its own"),
-        ({"omitted_fields": ["duration_spent"]}, "omitted_fields", "grade, learning_time, customer_name"),
-        ({"payload_format": "percipio", "omitted_fields": ["grade"]}, "omitted_fields", "these alone: duration_spent"),
+        ({"omitted_fields": ["duration_spent"]}, "omitted_fields", "grade, learning time, customer's name"),
+        ({"payload_format": "percipio", "omitted_fields": ["grade"]}, "omitted_fields", "these alone: learning time"),
         ({"omitted_fields": "grade"}, "omitted_fields", "these alone"),
         ({"omitted_fields": {"grade": True}}, "omitted_fields", "these alone"),
         ({"omitted_fields": [["grade"]]}, "omitted_fields", "these alone"),
