@@ -194,6 +194,7 @@ def test_what_became_of_it(happen, what):
         stories.to_be_cancelled: "link",
         stories.accepted_no_longer: "region",
         stories.left_behind: "next",
+        stories.held_without_ids: "ids",
     }
     assert told["decided_by"] == decided_by.get(what, "row" if outcome == "not_sent" else None)
     for step in told["steps"]:

@@ -25,9 +25,7 @@ def ids_step(endpoint: Any, customer: Any, learner: Any) -> Step:
             named(endpoint, customer, learner)
     except IdsMissing as err:
         told = _("%(why)s: the webhook is %(what)s") % {"why": err, "what": _consequence(endpoint)}
-        change = _(
-            "the learner signs on anew, once the identity provider sends the ids; or %(page)s: “without those ids”"
-        )
+        change = _("the learner signs on anew, once the identity provider sends them; or %(page)s: “without those ids”")
         return Step("ids", Answer.NO, told, change % {"page": page})
     except WebhookNotWritable as err:
         change = _("%(page)s: “format”; or the former key at the end of FERNET_KEYS") % {"page": page}
