@@ -55,7 +55,13 @@ class PayloadFormat:
 
         :param omitted: names of optional parts to leave out; what is no name of this format is of no account
         """
-        body = self.events[webhook.event_type](webhook, facts)
+        return self._less(self.events[webhook.event_type](webhook, facts), omitted)
+
+    def test_payload(self, customer: Any, now: datetime, omitted: Collection[str] = ()) -> dict[str, Any]:
+        """The body of a test event, without the same."""
+        return self._less(self.test(customer, now), omitted)
+
+    def _less(self, body: dict[str, Any], omitted: Collection[str]) -> dict[str, Any]:
         for name in self.optional.keys() & set(omitted):
             for path in self.optional[name].paths:
                 body = _without(body, path)
