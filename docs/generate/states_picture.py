@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """
 The picture of the states: places and routes by hand, since no layout engine that needs neither a program nor a network
-draws eight boxes as clearly.
+draws nine boxes as clearly.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ BOXES = {
     "recorded": (430, 110, BLUE),
     "pending": (710, 110, BLUE),
     "delivered": (980, 110, GREY),
+    "awaiting_ids": (190, 270, AMBER),
     "no_endpoint": (430, 270, AMBER),
     "parked": (710, 270, AMBER),
     "failed": (980, 270, GREY),
@@ -40,7 +41,12 @@ ROUTES: tuple[tuple[str, Sequence[tuple[int, int]], tuple[int, int], bool], ...]
     ("13", ((980, 133), (980, 158), (470, 158), (470, 133)), (905, 158), True),
     ("13", ((1040, 247), (1040, 158), (980, 158)), (1040, 206), True),
     ("13", ((545, 387), (545, 158)), (545, 345), True),
-    ("16, 18", ((150, 133), (150, 387)), (150, 330), False),
+    ("19", ((350, 133), (230, 247)), (300, 181), False),
+    ("4", ((262, 247), (262, 10), (650, 10), (650, 87)), (262, 50), False),
+    ("9", ((260, 293), (260, 309), (690, 309), (690, 293)), (380, 309), False),
+    ("12", ((280, 270), (340, 270)), (295, 270), False),
+    ("14, 15, 16, 18", ((190, 293), (190, 387)), (190, 340), False),
+    ("16, 18", ((80, 133), (80, 387)), (80, 340), False),
     ("14, 16, 18", ((360, 133), (360, 200), (310, 200), (310, 387)), (310, 330), False),
     ("16, 18", ((430, 293), (430, 387)), (430, 330), False),
     ("15, 16, 18", ((710, 293), (710, 387)), (710, 330), False),

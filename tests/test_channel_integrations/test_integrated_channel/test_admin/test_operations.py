@@ -79,14 +79,15 @@ def test_the_dry_run_says_what_is_left_alone_and_why(operator, endpoint):
         for status in (
             *(WebhookStatus.DELIVERED, WebhookStatus.FAILED, WebhookStatus.FAILED, WebhookStatus.CANCELLED),
             *(WebhookStatus.NO_ENDPOINT, WebhookStatus.PARKED, WebhookStatus.PENDING, WebhookStatus.RECORDED),
-            *(WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.DELIVERED),
+            *(WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.AWAITING_IDS, WebhookStatus.DELIVERED),
         )
     ]
     WebhookTransmissionQueue.objects.filter(pk=webhooks[-1].pk).update(created=timezone.now() - timedelta(days=99))
     assert retention.purge(timedelta(days=90)) == 1
     said = text_of(select(operator, webhooks))
     assert "5 webhooks would be sent again" in said and "2 × failed for good" in said
-    assert "5 of the selected webhooks cannot be replayed" in said
+    assert "6 of the selected webhooks cannot be replayed" in said
+    assert "1 × held: they go out when the learner has the ids" in said
     assert "3 × unfinished" in said and "1 × parked" in said and "1 × purged" in said
     said = select(operator, webhooks[5:6])
     assert "None of the selected webhooks can be replayed." in text_of(said) and b'name="webhooks"' not in said.content
@@ -158,12 +159,12 @@ def test_a_selection_is_cancelled(operator, endpoint, receiver):
     finished = [make_webhook(endpoint, status=status, reason="HTTP 422") for status in FINISHED]
     question = select(operator, [*waiting, held, *finished], "?endpoint=" + str(endpoint.pk), action="cancel_selected")
     said = text_of(question)
-    assert "5 webhooks would be given up" in said and "1 × parked: the endpoint is switched off" in said
+    assert "6 webhooks would be given up" in said and "1 × parked: the endpoint is switched off" in said
     assert "4 of the selected webhooks cannot be cancelled" in said
     assert "3 × finished" in said and "1 × being worked at right now" in said
     assert not LogEntry.objects.exists()
     response = confirm(operator, question)
-    assert "5 webhooks were cancelled." in text_of(response) and "going on" not in text_of(response)
+    assert "6 webhooks were cancelled." in text_of(response) and "going on" not in text_of(response)
     assert response.request["QUERY_STRING"] == f"endpoint={endpoint.pk}"
     for webhook in waiting:
         webhook.refresh_from_db()
