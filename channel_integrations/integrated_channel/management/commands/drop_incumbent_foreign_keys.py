@@ -14,7 +14,8 @@ class Command(BaseCommand):
     help = (
         f"Drops the foreign keys that lead from the tables of {NAME}, whose app is gone, to customers, users and "
         "whatever else is not its own: they keep those from being deleted. The tables and all that is in them stay. "
-        "Safe to run again. Run it with --dry-run first."
+        f"Each takes a lock on both of its tables, for which it waits {foreign_keys.WAIT_SECONDS} s at most; nothing else "
+        "waits longer for it. Safe to run again. Run it with --dry-run first."
     )
     requires_system_checks = ()
 
@@ -29,12 +30,12 @@ class Command(BaseCommand):
                 "them. Swap the packages first."
             )
         keys = foreign_keys.foreign_keys()
-        if keys and not foreign_keys.can_drop():
+        if keys and not options["dry_run"] and not foreign_keys.can_drop():
             raise CommandError(
                 f"There are {len(keys)}, and SQLite cannot drop a foreign key. Drop the tables, if nobody needs their "
                 "data: the check 'old tables' of ./manage.py lms webhook_doctor says how."
             )
-        left = [] if options["dry_run"] else foreign_keys.drop(keys)
+        left = foreign_keys.drop(keys) if keys and not options["dry_run"] else []
         facts = {
             "dry_run": options["dry_run"],
             "foreign_keys": [{**key._asdict(), "dropped": not options["dry_run"] and key not in left} for key in keys],

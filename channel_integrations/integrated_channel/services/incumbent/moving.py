@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from channel_integrations.integrated_channel.services.incumbent import endpoints, tables, webhooks
+from channel_integrations.integrated_channel.services.incumbent import tables
+from channel_integrations.integrated_channel.services.incumbent.endpoints import LEFT, Outcome, import_endpoints
+from channel_integrations.integrated_channel.services.incumbent.webhooks import (
+    Tally,
+    remember_final,
+    remember_sent,
+    take_over,
+)
 
 
 @dataclass(frozen=True)
@@ -28,8 +35,8 @@ class Choices:
 class Move:
     """What has become of the endpoints, and of the webhooks."""
 
-    endpoints: list[endpoints.Outcome] = field(default_factory=list)
-    webhooks: webhooks.Tally = field(default_factory=webhooks.Tally)
+    endpoints: list[Outcome] = field(default_factory=list)
+    webhooks: Tally = field(default_factory=Tally)
 
 
 def is_there() -> bool:
@@ -39,17 +46,17 @@ def is_there() -> bool:
 
 def move(choices: Choices) -> Move:
     """First what has been sent, then the endpoints that it was sent to, then what is owed; safe to run again."""
-    tally = webhooks.Tally(choices.dry_run)
-    webhooks.remember_sent(tally)
+    tally = Tally(choices.dry_run)
+    remember_sent(tally)
     unclear = set() if choices.resend_unclear else tally.unclear
-    made = endpoints.import_endpoints(
+    made = import_endpoints(
         dry_run=choices.dry_run, sponsored_only=choices.sponsored_only, unclear=unclear
     )
     outcomes = list(made)
-    webhooks.take_over(tally, choices.per_minute, choices.owed_since, _customers(outcomes))
-    webhooks.remember_final(tally, choices.owed_since)
+    take_over(tally, choices.per_minute, choices.owed_since, _customers(outcomes))
+    remember_final(tally, choices.owed_since)
     return Move(outcomes, tally)
 
 
-def _customers(outcomes: list[endpoints.Outcome]) -> set[UUID]:
-    return {each.customer_uuid for each in outcomes if each.outcome != endpoints.LEFT}
+def _customers(outcomes: list[Outcome]) -> set[UUID]:
+    return {each.customer_uuid for each in outcomes if each.outcome != LEFT}
