@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """
-The tables of ``enterprise-integrated-channels``, as the migrations of its releases make them, and rows as its code writes.
+The tables of ``enterprise-integrated-channels``, as its migrations make them, with rows as its code writes them.
 
 Compared with what its own migrations make (0.2.0, on MariaDB, PostgreSQL and SQLite): columns, types and foreign keys
 are the same. Indexes, other than the foreign keys' own, are left out.

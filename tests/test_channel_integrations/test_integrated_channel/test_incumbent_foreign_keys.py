@@ -34,7 +34,9 @@ def left_behind(incumbent):
     learner = make_learner(acme)
     theirs.endpoint(acme)
     theirs.webhook(acme, learner, COURSE, PASSED)
-    theirs.Content.objects.create(enterprise_customer_id=acme.pk, api_response_status=theirs.ApiResponse.objects.create())
+    theirs.Content.objects.create(
+        enterprise_customer_id=acme.pk, api_response_status=theirs.ApiResponse.objects.create()
+    )
     theirs.Statement.objects.create(user_id=learner.pk)
     return theirs, acme, learner
 

@@ -94,7 +94,12 @@ def test_an_endpoint_with_all_that_it_had(incumbent, acme):
     ours = EnterpriseWebhookConfiguration.objects.get()
     assert f"Acme, US: imported as endpoint {ours.pk}, on" in out
     assert ours.webhook_url == configured.webhook_url
-    assert (ours.region, ours.active, ours.webhook_timeout_seconds, ours.max_requests_per_minute) == ("US", True, 20, 70)
+    assert (ours.region, ours.active, ours.webhook_timeout_seconds, ours.max_requests_per_minute) == (
+        "US",
+        True,
+        20,
+        70,
+    )
     assert (ours.sends_completions, ours.sends_enrollments, ours.all_completions) == (True, False, True)
     assert (ours.sign_in, ours.client_id, ours.scope) == (SignIn.OAUTH, "lms", "api")
     assert ours.token_url == "https://login.partner.example.com/token"
@@ -143,7 +148,12 @@ def test_an_over_long_timeout_is_cut_and_that_is_said(incumbent, acme):
 
 @pytest.mark.parametrize(
     "url",
-    ["https://169.254.169.254/latest", "http://hooks.partner.example.com/", "https://hooks.internal/x", "https://u:p@a.example.com/"],
+    [
+        "https://169.254.169.254/latest",
+        "http://hooks.partner.example.com/",
+        "https://hooks.internal/x",
+        "https://u:p@a.example.com/",
+    ],
 )
 def test_a_url_that_the_sender_refuses_is_switched_off(incumbent, acme, url):
     incumbent().endpoint(acme, url)
@@ -307,7 +317,10 @@ def test_where_the_pass_cannot_be_told_the_safe_side_is_chosen(
     assert len(receiver.log) == sent
 
 
-@pytest.mark.parametrize("payload", ["{", "[]", "null", '{"completion": 1, "event_date": "yesterday"}', '{"event_date": "2026-13-77T00:00:00Z"}'])
+@pytest.mark.parametrize(
+    "payload",
+    ["{", "[]", "null", '{"completion": 1, "event_date": "yesterday"}', '{"event_date": "2026-13-77T00:00:00Z"}'],
+)
 def test_a_payload_that_cannot_be_read(incumbent, acme, payload):
     """The LMS's grade tells the pass then, or nothing does."""
     theirs = incumbent()
@@ -396,7 +409,11 @@ def test_a_pass_of_long_ago_that_it_owes_goes_out(incumbent, receiver, acme):
     [
         {**FAILED_LATELY, "error_message": "HTTP 400"},
         {"last_attempt_at": timezone.now() - timedelta(days=5), "attempt_count": 4, "error_message": "HTTP 503"},
-        {"last_attempt_at": timezone.now() - timedelta(days=5), "attempt_count": 4, "error_message": "maria@example.com"},
+        {
+            "last_attempt_at": timezone.now() - timedelta(days=5),
+            "attempt_count": 4,
+            "error_message": "maria@example.com",
+        },
     ],
 )
 def test_what_it_has_given_up_can_be_replayed(incumbent, receiver, acme, fields):

@@ -44,6 +44,17 @@ class Outcome:
     remarks: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Configured:
+    """One of the incumbent's endpoints, its customer's name (None where that is gone) and regions, and what is chosen."""
+
+    row: Mapping[str, Any]
+    name: str | None
+    regions: set[str]
+    send_from: datetime
+    all_completions: bool
+
+
 def payload_format(columns: Iterable[str]) -> str:
     """
     The format that the incumbent sends to every endpoint, by the columns that its release has made.
@@ -70,20 +81,15 @@ def import_endpoints(
     for row in configured:
         customer = row["enterprise_customer_id"]
         send_from = timezone.now() if customer in unclear else row["created"]
-        yield _import(row, names.get(customer), regions[customer], send_from, sponsored_only, dry_run)
+        one = _Configured(row, names.get(customer), regions[customer], send_from, not sponsored_only)
+        yield _import(one, dry_run)
 
 
-def _import(
-    row: Mapping[str, Any],
-    name: str | None,
-    regions: set[str],
-    send_from: datetime,
-    sponsored_only: bool,
-    dry_run: bool,
-) -> Outcome:
+def _import(given: _Configured, dry_run: bool) -> Outcome:
+    row = given.row
     customer = row["enterprise_customer_id"]
-    outcome = Outcome(customer, name or str(customer), row["region"], LEFT)
-    if name is None:
+    outcome = Outcome(customer, given.name or str(customer), row["region"], LEFT)
+    if given.name is None:
         outcome.remarks.append("the customer is gone")
     elif row["region"] not in Region.values:
         outcome.remarks.append(
@@ -93,7 +99,7 @@ def _import(
         outcome.outcome, outcome.endpoint, outcome.active = THERE, there.pk, there.active
         outcome.remarks.append("left as it is")
     else:
-        _make(row, regions, send_from, sponsored_only, dry_run, outcome)
+        _make(given, outcome, dry_run)
     return outcome
 
 
@@ -102,25 +108,18 @@ def _there(row: Mapping[str, Any]) -> EnterpriseWebhookConfiguration | None:
     return theirs.filter(region=row["region"]).first()
 
 
-def _make(
-    row: Mapping[str, Any],
-    regions: set[str],
-    send_from: datetime,
-    sponsored_only: bool,
-    dry_run: bool,
-    outcome: Outcome,
-) -> None:
+def _make(given: _Configured, outcome: Outcome, dry_run: bool) -> None:
+    row, remarks = given.row, outcome.remarks
     endpoint = EnterpriseWebhookConfiguration(
         enterprise_customer_id=row["enterprise_customer_id"],
         region=row["region"],
         webhook_url=row["webhook_url"],
         active=row["active"],
-        send_from=send_from,
-        all_completions=not sponsored_only,
+        send_from=given.send_from,
+        all_completions=given.all_completions,
         sends_enrollments=_sends_enrollments(row),
     )
-    remarks = outcome.remarks
-    _note_behaviour(endpoint, row, regions, remarks)
+    _note_behaviour(endpoint, row, given.regions, remarks)
     _set_timeout_and_limit(endpoint, row, remarks)
     _set_format(endpoint, payload_format(row), remarks)
     secret = _set_sign_in(endpoint, row, remarks)
@@ -183,7 +182,7 @@ def _set_format(endpoint: EnterpriseWebhookConfiguration, name: str, remarks: li
         if name != "standard":
             remarks.append(f"had the payload format {name}, gets the standard one")
         return
-    endpoint.payload_format = name  # type: ignore[attr-defined]
+    endpoint.payload_format = name
     remarks.append(f"payload format: {name}")
 
 

@@ -49,9 +49,7 @@ def move(choices: Choices) -> Move:
     tally = Tally(choices.dry_run)
     remember_sent(tally)
     unclear = set() if choices.resend_unclear else tally.unclear
-    made = import_endpoints(
-        dry_run=choices.dry_run, sponsored_only=choices.sponsored_only, unclear=unclear
-    )
+    made = import_endpoints(dry_run=choices.dry_run, sponsored_only=choices.sponsored_only, unclear=unclear)
     outcomes = list(made)
     take_over(tally, choices.per_minute, choices.owed_since, _customers(outcomes))
     remember_final(tally, choices.owed_since)

@@ -51,6 +51,9 @@ class Configuration(models.Model):
         app_label = "channel_integration"
         db_table = "channel_integration_enterprisewebhookconfiguration"
 
+    def __str__(self) -> str:
+        return f"endpoint {self.pk} of {NAME}"
+
 
 class QueueItem(models.Model):
     """One of its webhooks; a completion has one for each day on which the grade changed."""
@@ -73,6 +76,9 @@ class QueueItem(models.Model):
         managed = False
         app_label = "channel_integration"
         db_table = "channel_integration_webhooktransmissionqueue"
+
+    def __str__(self) -> str:
+        return f"webhook {self.pk} of {NAME}"
 
 
 def alias() -> str:

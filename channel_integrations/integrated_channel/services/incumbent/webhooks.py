@@ -3,7 +3,9 @@
 The incumbent's webhooks become ours: what it has sent is remembered, what it still owes goes out, by our own path.
 
 ``remember_sent`` comes first, before there is an endpoint: until a customer has one, no event and no sweep makes a row
-of its learners' passes, so that nothing can go out in between, wherever this is killed. Then come the endpoints, ``take_over``, ``remember_final``. Our unique key decides each time: what a live event has made meanwhile is as good as ours.
+of its learners' passes, so that nothing can go out in between, wherever this is killed. Then come the endpoints, then
+``take_over`` and ``remember_final``. Our unique key decides each time: what a live event has made meanwhile is as good
+as ours.
 """
 
 import re
@@ -56,21 +58,21 @@ class Tally:
     #: of a dry run, which cannot find in the table what it has just not put there
     _seen: set[int] = field(default_factory=set)
 
-    def insert(self, kind: str, rows: Sequence[WebhookTransmissionQueue], moments: Iterator[datetime] | None) -> None:
-        """Make those of the rows that are not there, due at these moments; a dry run counts them alone."""
+    def insert(self, kind: str, rows: Sequence[WebhookTransmissionQueue], moments: Iterator[datetime]) -> None:
+        """Make those of the rows that are not there, due at these moments if any; a dry run counts them alone."""
         new = [row for row in outbox.missing(rows) if int(row.deduplication_key[:16], 16) not in self._seen]
         if self.dry_run:
             self._seen |= {int(row.deduplication_key[:16], 16) for row in new}
         else:
-            for row in new if moments else ():
-                row.delay_until(next(moments))
+            for row, moment in zip(new, moments, strict=False):
+                row.delay_until(moment)
             new = outbox.insert_missing(new, looked=True)
         self.made[kind] += len(new)
         self.there += len(rows) - len(new)
 
 
 def remember_sent(tally: Tally) -> None:
-    """A finished row for each pass and enrolment that it has sent, or that its operator has cancelled; no personal data."""
+    """A finished row without personal data for each pass and enrolment that it has sent, or an operator cancelled."""
     repeatable = timezone.now() - conf.max_pass_age()
     for batch, customers in _batches((tables.SUCCESS, tables.CANCELLED)):
         rows: dict[str, list[WebhookTransmissionQueue]] = {"sent": [], "cancelled": []}
@@ -83,7 +85,7 @@ def remember_sent(tally: Tally) -> None:
                 was_sent = event.row["status"] == tables.SUCCESS
                 rows["sent" if was_sent else "cancelled"].append(_remembered(event, was_sent))
         for kind, of_kind in rows.items():
-            tally.insert(kind, of_kind, None)
+            tally.insert(kind, of_kind, iter(()))
     _say(tally, "sent")
 
 
@@ -109,7 +111,7 @@ def remember_final(tally: Tally, since: datetime | None = None) -> None:
     """A failed row, which can be replayed, for each webhook that it has given up, as ours would have."""
     for batch, customers in _batches((tables.FAILED,), since):
         final = _of_customers([row for row in batch if not _is_owed(row)], customers, tally)
-        tally.insert("failed", [_ended(row, event.row) for event, row in _rows(final, tally)], None)
+        tally.insert("failed", [_ended(row, event.row) for event, row in _rows(final, tally)], iter(()))
     _say(tally, "failed")
 
 
