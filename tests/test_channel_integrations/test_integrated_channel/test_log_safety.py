@@ -31,6 +31,7 @@ ALLOWED = {
     "enrichment": {"None if id(err) in explained else way_of(err)"},
     "examination": {"check.name"},
     "heartbeat": {"name", "path"},  # one of three names; the file that the environment of a worker names
+    "foreign_keys": {"key.table", "key.name"},  # as the incumbent's migrations have named them
     "handlers": {"row.webhook_id", "latency_ms", "_user_id_of(event.get(subject))"},
     # Reasons and failures are codes and HTTP statuses; what an endpoint has answered is kept in its attempt alone.
     "health": {
@@ -58,6 +59,7 @@ ALLOWED = {
     "sign_in": {"self.endpoint_id", "request.endpoint_id", "endpoint_id", "reason"},
     "snowflake_client": {"len(keys)", "numbers", "left_alone"},
     "tasks": {"task.__name__"},
+    "webhooks": {"kind", "tally.made[kind]"},  # sent, cancelled, owed or failed
     "write_back": {
         "webhook_id",
         "len(finished)",
@@ -82,10 +84,12 @@ FACTS = {
     "error",
     "failures",
     "file",
+    "foreign_key",
     "found",
     "grade_id",
     "heartbeat",
     "http_status",
+    "kind",
     "latency_ms",
     "learning_time",
     "left",
@@ -99,6 +103,7 @@ FACTS = {
     "region",
     "seconds",
     "status",
+    "table",
     "task",
     "user_id",
     "webhook_id",

@@ -14,7 +14,7 @@ class Command(BaseCommand):
     help = (
         f"Drops the foreign keys that lead from the tables of {NAME}, whose app is gone, to customers, users and "
         "whatever else is not its own: they keep those from being deleted. The tables and all that is in them stay. "
-        f"Each takes a lock on both of its tables, for which it waits {foreign_keys.WAIT_SECONDS} s at most, and others "
+        f"Each takes a lock on both of its tables, for which it waits {foreign_keys.WAIT_SECONDS} s at most, others "
         "behind it. Safe to run again. Run it with --dry-run first."
     )
     requires_system_checks = ()

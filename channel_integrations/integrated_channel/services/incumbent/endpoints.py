@@ -46,7 +46,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Configured:
-    """One of the incumbent's endpoints, its customer's name (None where that is gone) and regions, and what is chosen."""
+    """One of the incumbent's endpoints, its customer's name (None: it is gone) and regions, and what is chosen."""
 
     row: Mapping[str, Any]
     name: str | None

@@ -212,4 +212,5 @@ def _of_customers(
 
 
 def _say(tally: Tally, kind: str) -> None:
-    lines.info("webhook_import", "dry_run" if tally.dry_run else "made", kind=kind, count=tally.made[kind])
+    if not tally.dry_run:
+        lines.info("webhook_import", "made", kind=kind, count=tally.made[kind])
