@@ -420,7 +420,7 @@ def test_what_it_has_given_up_can_be_replayed(incumbent, receiver, acme, fields)
     theirs = incumbent("0.1.36")
     theirs.endpoint(acme, receiver.url_for("/hook"))
     theirs.webhook(acme, make_learner(acme), COURSE, PASSED, "failed", **fields)
-    assert facts()["webhooks"]["made"] == {"sent": 0, "cancelled": 0, "owed": 0, "failed": 1}
+    assert facts()["webhooks"]["made"] == {"sent": 0, "cancelled": 0, "withdrawn": 0, "owed": 0, "failed": 1}
     row = rows().get()
     assert row.status == WebhookStatus.FAILED
     assert "maria" not in row.reason
@@ -516,7 +516,10 @@ def test_it_may_be_run_again(incumbent, acme):
     run()
     before = list(rows().values("pk", "status", "due_at", "modified"))
     found = facts()
-    assert found["webhooks"] == {"made": {"sent": 0, "cancelled": 0, "owed": 0, "failed": 0}, "there_already": 5}
+    assert found["webhooks"] == {
+        "made": {"sent": 0, "cancelled": 0, "withdrawn": 0, "owed": 0, "failed": 0},
+        "there_already": 5,
+    }
     assert list(rows().values("pk", "status", "due_at", "modified")) == before
 
 
@@ -570,10 +573,26 @@ def test_what_passed_between_the_last_webhook_and_the_move_goes_out_once(incumbe
     assert len(receiver.log) == 1
 
 
+def test_gone_back_for_a_while_and_come_again(incumbent, receiver, acme):
+    """What waited here when its operator went back has been sent there meanwhile: it is not sent here as well."""
+    theirs = incumbent("0.1.36")
+    theirs.endpoint(acme, receiver.url_for("/hook"))
+    learner = make_learner(acme)
+    item = theirs.webhook(acme, learner, COURSE, PASSED, "pending")
+    run()
+    theirs.QueueItem.objects.filter(pk=item.pk).update(status="success", completed_at=timezone.now())
+    assert facts("--dry-run")["webhooks"]["made"]["withdrawn"] == 1
+    assert rows().get().status == WebhookStatus.RECORDED
+    assert facts()["webhooks"]["made"]["withdrawn"] == 1
+    delivery.deliver_due()
+    assert not receiver.log
+    assert (rows().get().status, rows().get().reason) == ("cancelled", "sent by enterprise-integrated-channels")
+
+
 def test_more_rows_than_a_batch(incumbent, acme, monkeypatch):
     monkeypatch.setattr(tables, "BATCH", 3)
     fill(incumbent("0.1.36"), acme, sent=7, owed=4)
-    assert facts()["webhooks"]["made"] == {"sent": 7, "cancelled": 0, "owed": 4, "failed": 0}
+    assert facts()["webhooks"]["made"] == {"sent": 7, "cancelled": 0, "withdrawn": 0, "owed": 4, "failed": 0}
 
 
 def test_without_its_tables_there_is_nothing_to_copy(committed_db):

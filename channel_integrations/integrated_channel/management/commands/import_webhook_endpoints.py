@@ -23,6 +23,7 @@ from channel_integrations.integrated_channel.services.replay import PER_MINUTE
 MADE = {
     "sent": "already sent: remembered, so that they are not sent again",
     "cancelled": "cancelled there: remembered, so that they are not sent",
+    "withdrawn": "waited here, but have been sent there: cancelled here",
     "owed": "not yet sent: to be sent from here, once",
     "failed": "failed for good: kept, to be replayed if wanted",
 }

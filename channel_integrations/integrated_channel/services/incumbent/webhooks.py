@@ -23,6 +23,7 @@ from enterprise.models import EnterpriseCustomer
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
+    UNFINISHED,
     EnterpriseWebhookConfiguration,
     Region,
     WebhookStatus,
@@ -41,6 +42,8 @@ lines = LogLines(__name__)
 SENT, CANCELLED, FAILED = (f"{what} by {tables.NAME}" for what in ("sent", "cancelled", "given up"))
 #: how long our own schedule would have gone on with what has failed
 _TRIED_FOR = sum(SCHEDULE, timedelta(0))
+#: what may still go out
+_WAITING = (*UNFINISHED, WebhookStatus.PARKED, WebhookStatus.NO_ENDPOINT)
 _HTTP_ERROR = re.compile(r"HTTP ([0-9]{3})\Z")
 _MOST_ATTEMPTS = 32767
 
@@ -84,9 +87,25 @@ def remember_sent(tally: Tally) -> None:
             if event.moment:
                 was_sent = event.row["status"] == tables.SUCCESS
                 rows["sent" if was_sent else "cancelled"].append(_remembered(event, was_sent))
+        _withdraw(rows["sent"], tally)
         for kind, of_kind in rows.items():
             tally.insert(kind, of_kind, iter(()))
     _say(tally, "sent")
+
+
+def _withdraw(sent: Sequence[WebhookTransmissionQueue], tally: Tally) -> None:
+    """What waits here and has been sent there: somebody went back for a while, or it ran on during the first import."""
+    keys = [row.deduplication_key for row in sent]
+    found = WebhookTransmissionQueue.objects.filter(deduplication_key__in=keys, status__in=_WAITING)
+    waiting: dict[str, list[int]] = {}
+    for pk, status in found.order_by("pk").values_list("pk", "status"):
+        waiting.setdefault(status, []).append(pk)
+    for status, pks in waiting.items():
+        if tally.dry_run:
+            tally.made["withdrawn"] += len(pks)
+        else:
+            move = WebhookTransmissionQueue.objects.move
+            tally.made["withdrawn"] += move(pks, status, WebhookStatus.CANCELLED, reason=SENT)
 
 
 def take_over(tally: Tally, per_minute: int, since: datetime | None = None, endpoints: Iterable[UUID] = ()) -> None:
