@@ -51,8 +51,9 @@ def add_endpoint(output, url):
 
 
 def fields(page):
-    """The inputs of a form that come with a value."""
-    inputs = [re.search(r'name="([^"]+)".*? value="([^"]*)"', tag) for tag in re.findall(r"<input[^>]+>", page)]
+    """The inputs of a form that come with a value; not boxes, which a browser sends where they are ticked."""
+    tags = [tag for tag in re.findall(r"<input[^>]+>", page) if 'type="checkbox"' not in tag]
+    inputs = [re.search(r'name="([^"]+)".*? value="([^"]*)"', tag) for tag in tags]
     return {found[1]: html.unescape(found[2]) for found in inputs if found and not found[1].startswith("_")}
 
 

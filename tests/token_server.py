@@ -51,7 +51,9 @@ class Partner:
         with self.lock:
             kind, _, basic = request.headers.get("Authorization", "").partition(" ")
             parts = base64.b64decode(basic).decode().split(":") if kind == "Basic" else []
-            form = {name: values[0] for name, values in parse_qs(request.get_data(as_text=True)).items()}
+            said = request.get_data(as_text=True)
+            is_json = request.content_type == "application/json"
+            form = json.loads(said) if is_json else {name: values[0] for name, values in parse_qs(said).items()}
             self.asked.append({"basic": [unquote_plus(part) for part in parts], **form})
             number = len(self.asked)
         time.sleep(self.seconds)

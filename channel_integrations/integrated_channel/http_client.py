@@ -7,6 +7,7 @@ docs/decisions/0005.
 """
 
 import http.client
+import json
 import os
 import time
 import zlib
@@ -32,7 +33,15 @@ from channel_integrations.integrated_channel.vetted_connections import (
     time_limit,
 )
 
-__all__ = ["HttpAnswer", "check_ca_bundle", "check_url", "post_form", "post_json", "try_connection"]
+__all__ = [
+    "HttpAnswer",
+    "check_ca_bundle",
+    "check_url",
+    "post_fields_as_json",
+    "post_form",
+    "post_json",
+    "try_connection",
+]
 
 #: bytes of an answer that are read at the most
 MAX_ANSWER_BYTES = 64 * 1024
@@ -84,10 +93,19 @@ def post_json(
     return _post(url, request, timeout_seconds, ca_bundle)
 
 
+def post_fields_as_json(
+    url: str, fields: dict[str, str], headers: dict[str, str], timeout_seconds: float, ca_bundle: str = ""
+) -> HttpAnswer:
+    """The same for fields, as a JSON object; ``body_start`` is as much of the answer as is read."""
+    headers = {**headers, "Content-Type": "application/json", "Accept": "application/json"}
+    request = _Request(json.dumps(fields).encode(), headers, MAX_ANSWER_BYTES)
+    return _post(url, request, timeout_seconds, ca_bundle)
+
+
 def post_form(
     url: str, fields: dict[str, str], headers: dict[str, str], timeout_seconds: float, ca_bundle: str = ""
 ) -> HttpAnswer:
-    """The same for a form, as browsers send it; ``body_start`` is as much of the answer as is read."""
+    """The same as a form, as browsers send it."""
     headers = {**headers, "Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
     request = _Request(urlencode(fields).encode(), headers, MAX_ANSWER_BYTES)
     return _post(url, request, timeout_seconds, ca_bundle)

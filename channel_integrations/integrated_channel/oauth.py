@@ -15,7 +15,12 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from channel_integrations.integrated_channel.exceptions import DeliveryFailed, SignInFailed
-from channel_integrations.integrated_channel.http_client import HttpAnswer, post_form
+from channel_integrations.integrated_channel.http_client import (
+    HttpAnswer,
+    post_fields_as_json,
+    post_form,
+)
+from channel_integrations.integrated_channel.models.endpoint_choices import ClientAuthentication
 
 #: how long a token is used whose server does not say how long it lives, and any token at most (seconds)
 LIFE_UNTOLD, LONGEST_LIFE = 300, 86_400
@@ -45,7 +50,7 @@ class Client:
     client_id: str
     secret: str = field(repr=False)
     scope: str = ""
-    secret_in_body: bool = False
+    authentication: str = ClientAuthentication.BASIC.value
     ca_bundle: str = ""
 
 
@@ -63,24 +68,27 @@ def ask_for_token(client: Client, timeout_seconds: float) -> AccessToken:
 
     :raises SignInFailed: it cannot be reached in time, refuses, or answers what is no token
     """
-    form, headers = {"grant_type": "client_credentials"}, {}
+    fields, headers = {"grant_type": "client_credentials"}, {}
+    as_json = client.authentication == ClientAuthentication.JSON
     if client.scope:
-        form["scope"] = client.scope
-    if client.secret_in_body:
-        form.update(client_id=client.client_id, client_secret=client.secret)
-    else:
+        fields["scope"] = client.scope
+    if client.authentication == ClientAuthentication.BASIC:
         headers["Authorization"] = f"Basic {_basic(client)}"
+    else:
+        fields.update(client_id=client.client_id, client_secret=client.secret)
+    ask = post_fields_as_json if as_json else post_form
     try:
-        answer = post_form(client.token_url, form, headers, timeout_seconds, client.ca_bundle)
+        answer = ask(client.token_url, fields, headers, timeout_seconds, client.ca_bundle)
     except DeliveryFailed as err:
         raise SignInFailed(f"token server: {err.code}") from err
-    return token_of(answer)
+    return token_of(answer, must_name_kind=not as_json)
 
 
-def token_of(answer: HttpAnswer) -> AccessToken:
+def token_of(answer: HttpAnswer, must_name_kind: bool = True) -> AccessToken:
     """
     What a token server's answer holds.
 
+    :param must_name_kind: whether it has to say that it is a bearer token, as RFC 6749 wants it; else it may
     :raises SignInFailed: no bearer token that can be sent
     """
     said = _object(answer.body_start)
@@ -91,7 +99,8 @@ def token_of(answer: HttpAnswer) -> AccessToken:
     value, kind = said.get("access_token"), said.get("token_type")
     if not (isinstance(value, str) and _TOKEN.match(value)):
         raise SignInFailed("token server: no access_token in its answer")
-    if not (isinstance(kind, str) and kind.lower() == "bearer"):
+    named_otherwise = not (isinstance(kind, str) and kind.lower() == "bearer")
+    if named_otherwise and (must_name_kind or kind is not None):
         raise SignInFailed("token server: token_type is not bearer")
     return AccessToken(value, seconds_of_use(said.get("expires_in")))
 

@@ -35,7 +35,7 @@ HELP_TEXTS = {
     ),
     "client_authentication": _(
         "For OAuth: where client id and secret are sent. By default in the Authorization header, which every token "
-        "server has to take; in the form only where the partner says so."
+        "server has to take; in the form, or in a JSON object, only where the partner says so."
     ),
 }
 #: with what NULL stands for

@@ -31,6 +31,11 @@ class Migration(migrations.Migration):
                 'verbose_name': 'pseudonym key',
             },
         ),
+        migrations.AlterField(
+            model_name='enterprisewebhookconfiguration',
+            name='client_authentication',
+            field=models.CharField(choices=[('basic', 'in the Authorization header (HTTP Basic)'), ('body', 'in the form'), ('json', 'in a JSON object, for a token server that takes no form')], default='basic', help_text='Where the token server looks for client id and secret.', max_length=10, null=True),
+        ),
         migrations.AddField(
             model_name='enterprisewebhookconfiguration',
             name='learner_naming',

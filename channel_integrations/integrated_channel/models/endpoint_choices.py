@@ -30,10 +30,11 @@ class SignIn(models.TextChoices):
 
 
 class ClientAuthentication(models.TextChoices):
-    """Where a token server looks for the client's id and secret (RFC 6749, 2.3.1)."""
+    """Where a token server looks for the client's id and secret: RFC 6749, 2.3.1, or what some take in its place."""
 
     BASIC = "basic", _("in the Authorization header (HTTP Basic)")
     BODY = "body", _("in the form")
+    JSON = "json", _("in a JSON object, for a token server that takes no form")
 
 
 class MissingIds(models.TextChoices):

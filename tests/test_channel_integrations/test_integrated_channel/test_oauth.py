@@ -58,6 +58,26 @@ def test_an_answer_that_is_believed(token_server, body, token):
     assert request.get_data() == b"grant_type=client_credentials"
 
 
+def test_a_server_that_takes_json_alone(token_server):
+    """It may leave out what kind of token it gives; what it does say has to be right."""
+    answers(token_server, {"access_token": "abc", "expires_in": 3600})
+    assert ask(token_server, authentication="json", scope="api") == AccessToken("abc", 3540.0)
+    request, _response = token_server.log[0]
+    assert request.json == {
+        "grant_type": "client_credentials",
+        "scope": "api",
+        "client_id": "client",
+        "client_secret": "hush",
+    }
+    assert "Authorization" not in request.headers
+    with pytest.raises(SignInFailed, match="token_type"):
+        ask(token_server)
+    token_server.clear()
+    answers(token_server, {**GOOD, "token_type": "mac"})
+    with pytest.raises(SignInFailed, match="token_type"):
+        ask(token_server, authentication="json")
+
+
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [

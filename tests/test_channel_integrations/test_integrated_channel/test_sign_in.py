@@ -97,7 +97,7 @@ def test_without_sign_in_nothing_is_shown(partner):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("where", ["basic", "body"])
+@pytest.mark.parametrize("where", ["basic", "body", "json"])
 def test_a_token_is_asked_for_once_and_shown_by_every_webhook(partner, where):
     endpoint = oauth_endpoint(partner, client_authentication=where, scope="hooks.write courses.read")
     make_due(endpoint, 5)
@@ -106,8 +106,8 @@ def test_a_token_is_asked_for_once_and_shown_by_every_webhook(partner, where):
     delivery.deliver_due()
     assert partner.shown == ["Bearer access-token-1"] * 6
     assert {row.status for row in rows()} == {WebhookStatus.DELIVERED}
-    shown = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET} if where == "body" else {}
-    basic = [] if where == "body" else [CLIENT_ID, CLIENT_SECRET]
+    shown = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET} if where != "basic" else {}
+    basic = [] if where != "basic" else [CLIENT_ID, CLIENT_SECRET]
     form = {"grant_type": "client_credentials", "scope": "hooks.write courses.read", **shown}
     assert partner.asked == [{"basic": basic, **form}]
     assert attempts() == [(1, 200, "")] * 6

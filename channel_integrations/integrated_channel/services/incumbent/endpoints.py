@@ -198,8 +198,8 @@ def _set_sign_in(endpoint: EnterpriseWebhookConfiguration, row: Mapping[str, Any
     if row.get("client_id") and secret != "":
         endpoint.sign_in, endpoint.client_id, endpoint.scope = SignIn.OAUTH, row["client_id"], SCOPE
         endpoint.token_url = row.get("webhook_token_url") or ""
-        endpoint.client_authentication = ClientAuthentication.BODY
-        remarks.append("signs in by OAuth with a form (the incumbent sends JSON): try it with send_test_webhook")
+        endpoint.client_authentication = ClientAuthentication.JSON
+        remarks.append("signs in by OAuth, asking for tokens in JSON as before")
         return secret or ""
     token = (row.get("webhook_auth_token") or "").strip()
     if token:
