@@ -208,9 +208,9 @@ def learning_time_table() -> str:
     return given if _is_table_name(given) else DEFAULTS["CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE"]  # type: ignore
 
 
-def learning_time_columns() -> dict[str, str]:
-    """Validated column names under the keys user, course, customer, seconds and date."""
-    default: dict[str, str] = DEFAULTS["CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS"]  # type: ignore[assignment]
+def learning_time_columns() -> dict[str, Any]:
+    """Validated column names under the keys user, course, customer, seconds and date, the last of which may be None."""
+    default: dict[str, Any] = DEFAULTS["CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS"]  # type: ignore[assignment]
     given = _given("CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS")
     return {**default, **given} if _are_column_names(given) else dict(default)
 
@@ -322,5 +322,8 @@ def _are_column_names(given: Any) -> bool:
     return (
         isinstance(given, dict)
         and set(given) <= set(known)  # type: ignore[call-overload]
-        and all(isinstance(name, str) and IDENTIFIER.match(name) for name in given.values())
+        and all(
+            (name is None and key == "date") or (isinstance(name, str) and IDENTIFIER.match(name))
+            for key, name in given.items()
+        )
     )

@@ -22,6 +22,8 @@ class WebhookLookupStatement(models.Model):
     asked = models.PositiveIntegerField(help_text=_("Completions looked up."))
     found = models.PositiveIntegerField(help_text=_("Completions with a number."))
     status = models.CharField(max_length=20)
+    # Nullable for the previous release's code, which inserts statements without it; and where nobody has said.
+    as_of = models.DateField(null=True, help_text=_("The last day that the rollup had."))
 
     class Meta:
         app_label = "channel_webhooks"

@@ -27,7 +27,8 @@ DEFAULTS = {
     # .. setting_name: CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS
     # .. setting_default: the names of the edX rollup
     # .. setting_description: Column names of the rollup for user, course, customer and seconds, and for the date of a
-    #     row, which webhook_doctor alone asks for.
+    #     row: what comes after the day of the pass does not count. Of a rollup without days, "date" is None; learning
+    #     time is then never final.
     "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS": {
         "user": "USER_ID",
         "course": "COURSERUN_KEY",
