@@ -3,12 +3,12 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.exceptions import NoWebhookConfigured, WebhookNotOwed
+from channel_integrations.integrated_channel.formats import Facts, format_of, to_body
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -16,7 +16,6 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
-from channel_integrations.integrated_channel.payloads import completion_payload, enrollment_payload, to_body
 from channel_integrations.integrated_channel.services import reasons, rollout
 from channel_integrations.integrated_channel.services.enrollments import look_again_at
 from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
@@ -119,14 +118,8 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
     if reason:
         webhook.forget_learning_time(reason)
     webhook.region = endpoint.region
-    webhook.body = to_body(_payload(webhook, owed))
+    webhook.body = to_body(format_of(endpoint).payload(webhook, Facts(owed.customer, owed.learner)))
     return True
-
-
-def _payload(webhook: WebhookTransmissionQueue, owed: Owed) -> dict[str, Any]:
-    if webhook.event_type == COURSE_ENROLLMENT:
-        return enrollment_payload(webhook, owed.customer, owed.learner)
-    return completion_payload(webhook, owed.customer, owed.learner, webhook.learning_time)
 
 
 def _cancel_or_look_again(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
