@@ -10,7 +10,8 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -135,6 +136,12 @@ def enrichment_wait() -> timedelta:
     return timedelta(seconds=_WAIT.value())
 
 
+def rollup_ready_at() -> clock_time:
+    """The time of the day, in UTC, from which the rollup of the day before is expected."""
+    default = _clock(DEFAULTS["CHANNEL_WEBHOOKS_ROLLUP_READY_AT"])
+    return _clock(_given("CHANNEL_WEBHOOKS_ROLLUP_READY_AT")) or default or clock_time()
+
+
 def max_pass_age() -> timedelta:
     """Passes older than this make no webhook."""
     return timedelta(days=_MAX_AGE.value())
@@ -252,6 +259,12 @@ def problems() -> Iterator[Problem]:
             "identifiers.",
             'Type for example CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"user": "USER_ID"}; others keep their default.',
         )
+    if _clock(_given("CHANNEL_WEBHOOKS_ROLLUP_READY_AT")) is None:
+        yield Problem(
+            "CHANNEL_WEBHOOKS_ROLLUP_READY_AT",
+            "CHANNEL_WEBHOOKS_ROLLUP_READY_AT must be a time of the day, in UTC, as hours and minutes.",
+            'Type for example CHANNEL_WEBHOOKS_ROLLUP_READY_AT = "06:00". Until then 06:00 is used.',
+        )
     for task in (ENRICHMENT_TASK, DELIVERY_TASK):
         route = celery_task_routes().get(task, {})
         if not isinstance(route, (str, dict)):
@@ -299,6 +312,13 @@ def problems() -> Iterator[Problem]:
 
 def _given(name: str) -> Any:
     return getattr(settings, name, DEFAULTS[name])
+
+
+def _clock(given: Any) -> clock_time | None:
+    try:
+        return datetime.strptime(given, "%H:%M").time() if isinstance(given, str) else None
+    except ValueError:
+        return None
 
 
 def _is_token(given: Any) -> bool:

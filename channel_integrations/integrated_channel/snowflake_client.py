@@ -45,7 +45,7 @@ class StatementReport(NamedTuple):
     """
     One statement: when, how long (milliseconds, signing in included), for how many completions, with how many answers.
 
-    ``status`` is "ok", or the code of the error. ``as_of``: the last day that the rollup had, None where that is unknown.
+    ``status`` is "ok", or the code of the error. ``as_of``: the last day that the rollup had, None where unknown.
     """
 
     began_at: datetime
@@ -188,8 +188,8 @@ def _sums(keys: Sequence[LearningTimeKey]) -> tuple[date | None, dict[LearningTi
     """
     The last day that the rollup has, and the sum of each key that it knows, through the key's last day.
 
-    Three lists of constants, which Snowflake prunes by; what they cross to beyond the keys is dropped by the caller. The
-    outer join has a row even where the rollup knows none of them.
+    Three lists of constants, which Snowflake prunes by; what they cross to beyond the keys is dropped by the caller.
+    The outer join has a row even where the rollup knows none of them.
     """
     columns, table = conf.learning_time_columns(), conf.learning_time_table()
     day, seconds = columns["date"], columns["seconds"]

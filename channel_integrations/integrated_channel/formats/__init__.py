@@ -7,11 +7,11 @@ A format builds the body of each event from the webhook's row and the facts abou
 
 from typing import Any
 
-from channel_integrations.integrated_channel.formats.format import Facts, PayloadFormat
+from channel_integrations.integrated_channel.formats.format import Facts, NumberFacts, PayloadFormat
 from channel_integrations.integrated_channel.formats.standard import STANDARD
 from channel_integrations.integrated_channel.formats.written import iso_utc, to_body
 
-__all__ = ["FORMATS", "Facts", "PayloadFormat", "format_of", "iso_utc", "to_body"]
+__all__ = ["FORMATS", "Facts", "NumberFacts", "PayloadFormat", "format_of", "iso_utc", "to_body"]
 
 #: by name; the first is the default
 FORMATS = {each.name: each for each in (STANDARD,)}

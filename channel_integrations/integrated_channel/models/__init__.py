@@ -14,6 +14,7 @@ from channel_integrations.integrated_channel.models.endpoint import EnterpriseWe
 from channel_integrations.integrated_channel.models.endpoint_choices import (
     ClientAuthentication,
     LearningTime,
+    LearningTimeTiming,
     Region,
     SignIn,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "ClientAuthentication",
     "EnterpriseWebhookConfiguration",
     "LearningTime",
+    "LearningTimeTiming",
     "Region",
     "SignIn",
     "WebhookDeliveryAttempt",

@@ -19,6 +19,7 @@ from channel_integrations.integrated_channel.models.endpoint_choices import (
     Region,
     SignIn,
 )
+from channel_integrations.integrated_channel.models.learning_time_options import LearningTimeOptions
 from channel_integrations.integrated_channel.services.retry import SCHEDULE, parse_schedule
 
 #: seconds; with it a task that claims a row in its thirtieth second ends before its soft time limit (90 s)
@@ -30,7 +31,7 @@ _CLIENT_ID = re.compile(r"[ -~]*\Z")
 _SCOPE = re.compile(r"([!#-\[\]-~]+( [!#-\[\]-~]+)*)?\Z")
 
 
-class EnterpriseWebhookConfiguration(models.Model):
+class EnterpriseWebhookConfiguration(LearningTimeOptions):
     """
     One endpoint: where a customer takes the webhooks about its learners of one region.
 

@@ -38,6 +38,11 @@ class WebhookLookupStatement(models.Model):
         return self.began_at + timedelta(milliseconds=self.duration_ms)
 
     @classmethod
+    def latest_with_day(cls) -> "WebhookLookupStatement | None":
+        """The last one that has told how far the rollup reaches."""
+        return cls.objects.filter(as_of__isnull=False).order_by("-began_at").first()
+
+    @classmethod
     def record(cls, reports: Sequence[StatementReport]) -> None:
         """Keep what was asked."""
         cls.objects.bulk_create([cls(**report._asdict()) for report in reports])

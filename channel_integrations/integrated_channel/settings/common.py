@@ -45,6 +45,11 @@ DEFAULTS = {
     # .. setting_description: How long a lookup waits for others to share its statement. A warehouse bills a minute or
     #     more for each time that it wakes: completions that come thinly cost less when they wait for one another.
     "CHANNEL_WEBHOOKS_LOOKUP_WAIT_SECONDS": 0,
+    # .. setting_name: CHANNEL_WEBHOOKS_ROLLUP_READY_AT
+    # .. setting_default: "06:00"
+    # .. setting_description: From when on, in UTC, the rollup is expected to have the day before. Completions that wait
+    #     for a final learning time are then looked up together, and again ever more hours later until it is there.
+    "CHANNEL_WEBHOOKS_ROLLUP_READY_AT": "06:00",
     # .. setting_name: CHANNEL_WEBHOOKS_WAREHOUSE_AUTO_SUSPEND_SECONDS
     # .. setting_default: 60
     # .. setting_description: The AUTO_SUSPEND of SNOWFLAKE_CONFIG's warehouse, for counting how often we wake it.
