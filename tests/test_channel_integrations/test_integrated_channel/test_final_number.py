@@ -2,20 +2,26 @@
 """A rollup that moves by a day: what is sent now, held, or revised, and what a partner reads of it."""
 
 import json
+import uuid
 from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import snowflake_connection, tasks
+from channel_integrations.integrated_channel.formats import format_of
 from channel_integrations.integrated_channel.models import (
     WebhookLookupStatement,
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.services import enrichment, final_number, sweep
+from channel_integrations.integrated_channel.services import addressing, enrichment, final_number, revisions, sweep
+from channel_integrations.integrated_channel.services.explanation import explain, tell
+from channel_integrations.integrated_channel.services.figures import backlog, deliveries
 from channel_integrations.integrated_channel.services.retention import scrub_learner
+from channel_integrations.integrated_channel.services.whereabouts import whereabouts
 from tests.factories import COURSE, grade_event, make_customer, make_endpoint, make_learner
 from tests.servers import free_port
 
@@ -479,6 +485,106 @@ def test_a_completion_that_is_replayed_is_not_revised_twice(host):
     host.work()
     assert host.statuses() == [WebhookStatus.DELIVERED, WebhookStatus.AWAITING_FINAL]
     assert len(host.received()) == 2
+
+
+def test_a_format_without_revisions_is_refused(host):
+    assert "course_completion.revised" in format_of(host.endpoint).events
+    host.endpoint.learning_time_timing = "revise"
+    host.endpoint.clean()
+
+
+def test_who_lost_the_lease_makes_no_revision(host):
+    """Another worker has the row, and makes it."""
+    host.choose("revise")
+    host.passes(before=3600)
+    tasks.enrich_and_send_completion_webhook()
+    (mine,) = rows.claim([rows.get().pk], WebhookStatus.RECORDED, timezone.now())
+    rows.update(lease_token=uuid.uuid4())
+    addressing._address([mine])
+    assert (rows.count(), rows.get().body) == (1, "")
+
+
+def test_a_revision_that_cannot_be_written_leaves_its_completion_to_be_addressed_again(host):
+    """As a kill in between does: both are written, or neither."""
+    host.choose("revise")
+    host.passes(before=3600)
+    tasks.enrich_and_send_completion_webhook()
+
+    def fail(execute, sql, *args):
+        if sql.startswith("INSERT") and rows.model._meta.db_table in sql:
+            raise OperationalError("deadlock")
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(fail), pytest.raises(OperationalError), transaction.atomic():
+        addressing.address_due()
+    row = rows.get()
+    assert (row.status, row.body) == (WebhookStatus.RECORDED, "")
+    rows.update(due_at=timezone.now(), lease_token=None)
+    host.work()
+    assert host.statuses() == [WebhookStatus.DELIVERED, WebhookStatus.AWAITING_FINAL]
+
+
+def test_a_revision_that_is_there_is_not_made_again(host):
+    host.choose("revise")
+    learner = host.passes(before=3600)
+    tasks.enrich_and_send_completion_webhook()
+    row = rows.get()
+    rows.bulk_create([revisions.row_for(row, host.endpoint)])
+    host.work()
+    assert host.statuses() == [WebhookStatus.DELIVERED, WebhookStatus.AWAITING_FINAL]
+    host.learns(learner, 600)
+    host.wait()
+    host.work()
+    assert len(host.received()) == 2
+
+
+def test_two_sweeps_at_once_set_free_once(host):
+    host.choose("hold")
+    host.passes(before=3600)
+    host.wait()
+    assert (final_number.release_due(), final_number.release_due()) == (1, 0)
+
+
+def test_held_webhooks_are_owed_but_not_late_and_spoil_no_target(host):
+    host.choose("hold")
+    learner = host.passes(before=3600)
+    owed = backlog.owed()
+    assert (owed.count, owed.late, owed.oldest_due_at) == (1, {}, None)
+    host.learns(learner, 60)
+    host.wait()
+    host.work()
+    assert host.statuses() == [WebhookStatus.DELIVERED]
+    assert deliveries.latest(DAY).count == 0
+
+
+def test_where_a_held_webhook_stands(host):
+    host.choose("hold")
+    host.passes()
+    row = rows.get()
+    assert (whereabouts(row).code, whereabouts(row).next_at) == ("awaits_final", row.due_at)
+    rows.update(enrich_by=row.due_at)
+    assert whereabouts(rows.get()).code == "awaits_end"
+    host.wait()
+    assert whereabouts(rows.get()).code == "waits_for_worker"
+
+
+def test_where_a_revision_stands(host):
+    deliver_completion(host)
+    assert whereabouts(rows.get(revises__isnull=False)).code == "awaits_revision"
+
+
+def test_a_held_completion_is_explained(host):
+    host.choose("hold")
+    learner = host.passes()
+    told = tell(explain(learner, host.customer, COURSE))
+    assert told["outcome"] == "on_its_way"
+    assert "not final yet" in told["conclusion"]
+
+
+def test_the_wake_up_circulates_for_what_is_held(host):
+    host.choose("hold")
+    host.passes()
+    assert sweep._next_due() == rows.get().due_at
 
 
 def test_a_regrade_makes_no_second_completion_while_the_first_is_held(host):
