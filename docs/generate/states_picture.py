@@ -7,21 +7,21 @@ draws nine boxes as clearly.
 from collections.abc import Sequence
 
 BLUE, AMBER, GREY = ("#dbeafe", "#1d4ed8"), ("#fef3c7", "#b45309"), ("#eeeeee", "#555555")
-WIDTH, HEIGHT = 1100, 445
+LEFT, WIDTH, HEIGHT = -230, 1330, 445
 BOX_WIDTH, BOX_HEIGHT = 180, 46
 #: centre of each box, and its colours
 BOXES = {
     "awaiting_enrichment": (150, 110, BLUE),
-    "awaiting_final": (120, 270, BLUE),
+    "awaiting_final": (-110, 110, BLUE),
     "recorded": (430, 110, BLUE),
     "pending": (710, 110, BLUE),
     "delivered": (980, 110, GREY),
     "no_endpoint": (430, 270, AMBER),
     "parked": (710, 270, AMBER),
     "failed": (980, 270, GREY),
-    "cancelled": (560, 410, GREY),
+    "cancelled": (435, 410, GREY),
 }
-WIDE = {"cancelled": 1020}
+WIDE = {"cancelled": 1270}
 #: the numbers of the table, the corners of the line, and where along it the numbers stand
 ROUTES: tuple[tuple[str, Sequence[tuple[int, int]], tuple[int, int], bool], ...] = (
     ("1", ((150, 40), (150, 87)), (150, 60), False),
@@ -41,16 +41,16 @@ ROUTES: tuple[tuple[str, Sequence[tuple[int, int]], tuple[int, int], bool], ...]
     ("13", ((980, 133), (980, 158), (470, 158), (470, 133)), (905, 158), True),
     ("13", ((1040, 247), (1040, 158), (980, 158)), (1040, 206), True),
     ("13", ((545, 387), (545, 158)), (545, 345), True),
-    ("16, 18", ((228, 133), (228, 387)), (228, 350), False),
+    ("16, 18", ((150, 133), (150, 387)), (150, 330), False),
     ("14, 16, 18", ((360, 133), (360, 200), (310, 200), (310, 387)), (310, 330), False),
     ("16, 18", ((430, 293), (430, 387)), (430, 330), False),
     ("15, 16, 18", ((710, 293), (710, 387)), (710, 330), False),
     ("14, 15, 16, 18", ((775, 133), (830, 250), (830, 387)), (830, 330), False),
-    ("15, 16, 18", ((165, 293), (165, 387)), (165, 318), False),
-    ("19", ((70, 338), (70, 293)), (70, 316), False),
-    ("20", ((385, 133), (210, 280)), (252, 245), False),
-    ("21", ((110, 247), (110, 133)), (110, 190), False),
-    ("22", ((205, 247), (345, 133)), (275, 190), False),
+    ("15, 16, 18", ((-110, 133), (-110, 387)), (-110, 330), False),
+    ("19", ((-110, 40), (-110, 87)), (-110, 60), False),
+    ("20", ((360, 87), (360, 76), (-60, 76), (-60, 87)), (20, 76), False),
+    ("21", ((-20, 110), (60, 110)), (20, 110), False),
+    ("22", ((-60, 133), (-60, 165), (343, 165), (343, 133)), (20, 165), False),
 )
 
 
@@ -62,18 +62,18 @@ def draw() -> str:
     events = [
         _text("a grade event", 150, 28, "#333"),
         _text("a grade event, an enrolment", 430, 28, "#333"),
-        _text("a grade event", 70, 350, "#333"),
+        _text("a grade event", -110, 28, "#333"),
     ]
     return "\n".join([*HEAD, *lines, *shapes, *events, *numbers, "</svg>", ""])
 
 
 HEAD = (
-    f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+    f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{LEFT} 0 {WIDTH} {HEIGHT}" role="img" '
     'font-family="system-ui, sans-serif" font-size="15">',
     "<title>States of a webhook</title>",
     '<defs><marker id="tip" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
     '<path d="M0 0 L8 4 L0 8 z" fill="#444"/></marker></defs>',
-    f'<rect width="{WIDTH}" height="{HEIGHT}" rx="8" fill="#fff"/>',
+    f'<rect x="{LEFT}" width="{WIDTH}" height="{HEIGHT}" rx="8" fill="#fff"/>',
 )
 
 
