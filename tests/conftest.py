@@ -35,6 +35,7 @@ TABLES = (
     models.WebhookTransmissionQueue,
     models.WebhookLease,
     models.WebhookLookupStatement,
+    models.WebhookPseudonymKey,
     models.WebhookRollout,
     models.WebhookHeartbeat,
     models.WebhookSuppression,

@@ -11,7 +11,12 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from channel_integrations.integrated_channel import tasks
-from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.formats import STANDARD
+from channel_integrations.integrated_channel.models import (
+    EnterpriseWebhookConfiguration,
+    LearnerNaming,
+    WebhookTransmissionQueue,
+)
 from channel_integrations.integrated_channel.services.final_number import release_due
 from channel_integrations.integrated_channel.services.test_event import send_test_event
 from docs.generate import DOCS
@@ -32,6 +37,8 @@ def strict(node):
         node = {key: strict(value) for key, value in node.items()}
         if node.get("type") == "object":
             node["additionalProperties"] = False
+    elif isinstance(node, list):
+        node = [strict(each) for each in node]
     return node
 
 
@@ -105,6 +112,22 @@ def test_an_enrolment(endpoint, receiver):
     WebhookTransmissionQueue.objects.update(due_at=timezone.now())
     tasks.process_webhook_queue()
     check(received(receiver), "course_enrollment")
+
+
+@pytest.mark.parametrize("naming", LearnerNaming.values)
+@pytest.mark.parametrize("event", ["course_completion", "course_enrollment"])
+def test_whatever_an_endpoint_chooses(endpoint, receiver, naming, event):
+    EnterpriseWebhookConfiguration.objects.update(
+        sends_enrollments=True, learner_naming=naming, omitted_fields=list(STANDARD.optional), missing_ids="nulls"
+    )
+    learner = make_learner(endpoint.enterprise_customer)
+    grade_event(learner) if event == "course_completion" else enrollment_event(learner)
+    WebhookTransmissionQueue.objects.update(due_at=timezone.now())
+    tasks.process_webhook_queue()
+    check(received(receiver), event)
+    send_test_event(EnterpriseWebhookConfiguration.objects.get())
+    check(received(receiver), "test")
+    assert "name" not in received(receiver)["enterprise_customer"]
 
 
 def test_a_test_event(endpoint, receiver):

@@ -53,6 +53,10 @@ CANCELLED = {
     "the completion itself was not delivered": "replay that one instead",
     "the completion that it revises is gone": "nothing",
     "the endpoint takes no revisions": "*revise* on the endpoint, with a payload format that has revisions",
+    "the learner has no sign-on record": "the learner signs on through the customer; or *without those ids* on the "
+    "endpoint is another choice",
+    "the sign-on record lacks …": "the identity provider sends these keys when the learner next signs on; or *without "
+    "those ids* on the endpoint is another choice",
     "endpoint deleted": "nothing for a webhook that was addressed: it belongs to the endpoint that is gone",
     "learner retired": "nothing: it has been scrubbed",
     "past its retention": "nothing: it has been scrubbed",

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('channel_webhooks', '0008_endpoint_sign_in'),
+        ('channel_webhooks', '0009_formats'),
     ]
 
     operations = [

@@ -20,6 +20,7 @@ from channel_integrations.integrated_channel.models.endpoint_choices import (
     Region,
     SignIn,
 )
+from channel_integrations.integrated_channel.models.endpoint_payload import PayloadChoices
 from channel_integrations.integrated_channel.models.learning_time_options import LearningTimeOptions
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION_REVISED
 from channel_integrations.integrated_channel.services.retry import SCHEDULE, parse_schedule
@@ -33,7 +34,7 @@ _CLIENT_ID = re.compile(r"[ -~]*\Z")
 _SCOPE = re.compile(r"([!#-\[\]-~]+( [!#-\[\]-~]+)*)?\Z")
 
 
-class EnterpriseWebhookConfiguration(LearningTimeOptions):
+class EnterpriseWebhookConfiguration(PayloadChoices, LearningTimeOptions):
     """
     One endpoint: where a customer takes the webhooks about its learners of one region.
 
@@ -190,6 +191,7 @@ class EnterpriseWebhookConfiguration(LearningTimeOptions):
             errors["learning_time_timing"] = _("The endpoint's payload format has no revisions: choose now or hold.")
         if self.sends_completions is False and not self.sends_enrollments:
             errors["sends_completions"] = _("Tick completions, enrolments or both; to send nothing, untick “active”.")
+        errors.update(self.payload_errors())
         if errors:
             raise ValidationError(errors)
 

@@ -1,30 +1,41 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """From recorded rows to ones that wait for their endpoint: are they owed, where do they go, what do they say."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
-from channel_integrations.integrated_channel.exceptions import NoWebhookConfigured, WebhookNotOwed
+from channel_integrations.integrated_channel.exceptions import (
+    IdsMissing,
+    NoWebhookConfigured,
+    WebhookNotOwed,
+    WebhookNotWritable,
+)
 from channel_integrations.integrated_channel.formats import Facts, NumberFacts, format_of, to_body
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
+    HELD,
     EnterpriseWebhookConfiguration,
+    MissingIds,
     WebhookStatus,
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
-from channel_integrations.integrated_channel.services import final_number, reasons, revisions, rollout
+from channel_integrations.integrated_channel.services import final_number, naming, reasons, revisions, rollout
 from channel_integrations.integrated_channel.services.enrollments import look_again_at
+from channel_integrations.integrated_channel.services.held import next_look
 from channel_integrations.integrated_channel.services.outbox import insert_missing
 from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
-from channel_integrations.integrated_channel.services.region_service import Region, find_region, sign_on_regions
+from channel_integrations.integrated_channel.services.region_service import find_region
+from channel_integrations.integrated_channel.services.sign_on import SignOns, sign_ons_of
 from channel_integrations.integrated_channel.services.webhook_routing import endpoint_for
 from channel_integrations.integrated_channel.tracing import span, tell
 
@@ -40,7 +51,7 @@ ADDRESSED_LATELY = timedelta(minutes=10)
 class _Around:
     """What rows that are addressed together share, and the revisions that they may ask for, by primary key."""
 
-    sign_on: dict[int, Region]
+    known: naming.Known
     originals: Mapping[UUID, WebhookTransmissionQueue]
     revisions: dict[int, WebhookTransmissionQueue] = field(default_factory=dict)
 
@@ -52,11 +63,15 @@ class _Around:
 
 
 def address_due() -> int:
-    """Address the oldest recorded rows that are due; returns how many were claimed."""
+    """Address the oldest rows that are due, recorded ones and those that are held; returns how many were claimed."""
+    return _address_due(WebhookStatus.RECORDED) + sum(_address_due(status) for status in HELD)
+
+
+def _address_due(status: Any) -> int:
     now = timezone.now()
-    due = WebhookTransmissionQueue.objects.due(WebhookStatus.RECORDED, now)
+    due = WebhookTransmissionQueue.objects.due(status, now)
     pks = list(due.values_list("pk", flat=True)[:BATCH])
-    claimed = WebhookTransmissionQueue.objects.claim(pks, WebhookStatus.RECORDED, now)
+    claimed = WebhookTransmissionQueue.objects.claim(pks, status, now)
     if claimed:
         with span("address", webhooks=len(claimed)), WebhookTransmissionQueue.objects.given_back_on_error(claimed):
             _address(claimed)
@@ -73,11 +88,11 @@ def still_owed(webhooks: Sequence[WebhookTransmissionQueue]) -> list[WebhookTran
     now = timezone.now()
     waited = [each for each in webhooks if each.attempts_made or now - each.created > ADDRESSED_LATELY]
     owed = owed_for(waited) if waited else {}
-    sign_on = _sign_on_regions(waited, owed)
+    sign_ons = _sign_ons(waited, owed)
     found = []
     for webhook in webhooks:
         try:
-            _require_still_owed(webhook, owed.get(webhook.pk), sign_on)
+            _require_still_owed(webhook, owed.get(webhook.pk), sign_ons)
             found.append(webhook)
         except WebhookNotOwed as reason:
             _cancel(webhook, reason)
@@ -85,25 +100,22 @@ def still_owed(webhooks: Sequence[WebhookTransmissionQueue]) -> list[WebhookTran
 
 
 def _require_still_owed(
-    webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed | None, sign_on: dict[int, Region]
+    webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed | None, sign_ons: SignOns
 ) -> None:
     """:raises WebhookNotOwed: with the reason; ``owed`` is None for a row that need not be asked for"""
     if isinstance(owed, WebhookNotOwed):
         raise owed
     if owed:
-        _endpoint_of(webhook, owed, sign_on)
+        _endpoint_of(webhook, owed, sign_ons)
 
 
-def _sign_on_regions(
-    webhooks: Sequence[WebhookTransmissionQueue], owed: Mapping[int, Owed | WebhookNotOwed]
-) -> dict[int, Region]:
-    return sign_on_regions([each.user_id for each in webhooks if each.user_id and isinstance(owed[each.pk], Owed)])
+def _sign_ons(webhooks: Sequence[WebhookTransmissionQueue], owed: Mapping[int, Owed | WebhookNotOwed]) -> SignOns:
+    return sign_ons_of(each.user_id for each in webhooks if each.user_id and isinstance(owed[each.pk], Owed))
 
 
 def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
     owed = owed_for(webhooks)
-    sign_on = _sign_on_regions(webhooks, owed)
-    around = _Around(sign_on, revisions.originals_of(webhooks))
+    around = _Around(_known(webhooks, owed), revisions.originals_of(webhooks))
     addressed = []
     for webhook in webhooks:
         try:
@@ -117,12 +129,18 @@ def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
     tell(addressed=len(addressed))
 
 
+def _known(webhooks: Sequence[WebhookTransmissionQueue], owed: Mapping[int, Owed | WebhookNotOwed]) -> naming.Known:
+    """What all of them take to be addressed and written: the queries do not depend on how many they are."""
+    customers = {each.customer.pk: each.endpoints for each in owed.values() if isinstance(each, Owed)}
+    return naming.known((), itertools.chain(*customers.values()), _sign_ons(webhooks, owed))
+
+
 def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed, around: "_Around") -> bool:
     """Whether endpoint and body are set now; else the row has been moved to where it belongs."""
     try:
         if isinstance(owed, WebhookNotOwed):
             raise owed
-        endpoint = _endpoint_of(webhook, owed, around.sign_on)
+        endpoint = _endpoint_of(webhook, owed, around.known.sign_ons)
     except WebhookNotOwed as err:
         _cancel_or_look_again(webhook, err)
         return False
@@ -150,12 +168,16 @@ def _is_written(
     try:
         if _has_to_wait(webhook, endpoint, reason, around):
             return False
+        learner = naming.named(endpoint, owed.customer, owed.learner, around.known)
     except WebhookNotOwed as err:
         _cancel(webhook, err)
         return False
+    except WebhookNotWritable as err:
+        _hold(webhook, endpoint, err)
+        return False
     webhook.region = endpoint.region
-    facts = Facts(owed.customer, owed.learner, around.number_of(webhook, endpoint))
-    webhook.body = to_body(format_of(endpoint).payload(webhook, facts))
+    facts = Facts(owed.customer, learner, around.number_of(webhook, endpoint))
+    webhook.body = to_body(format_of(endpoint).payload(webhook, facts, endpoint.omitted))
     if not reason and revisions.is_wanted(webhook, endpoint):
         around.revisions[webhook.pk] = revisions.row_for(webhook, endpoint)
     return True
@@ -179,6 +201,16 @@ def _has_to_wait(
     return waits
 
 
+def _hold(
+    webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration, reason: WebhookNotWritable
+) -> None:
+    """Until it can be written, unless the endpoint does not want what waits for ids."""
+    if isinstance(reason, IdsMissing) and endpoint.missing_ids == MissingIds.SKIP:
+        _cancel(webhook, WebhookNotOwed(str(reason)))
+    elif webhook.mark_awaiting_ids(endpoint, next_look(webhook), str(reason)):
+        lines.info("webhook_addressing", "held", webhook_id=webhook.webhook_id, endpoint_id=endpoint.pk, reason=reason)
+
+
 def _cancel_or_look_again(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
     again_at = look_again_at(webhook, str(reason), timezone.now())
     if again_at is None:
@@ -192,10 +224,8 @@ def _cancel(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
         lines.info("webhook_addressing", "cancelled", webhook_id=webhook.webhook_id, reason=reason)
 
 
-def _endpoint_of(
-    webhook: WebhookTransmissionQueue, owed: Owed, sign_on: dict[int, Region]
-) -> EnterpriseWebhookConfiguration:
-    region = find_region(owed.learner.pk, owed.customer, sign_on).region
+def _endpoint_of(webhook: WebhookTransmissionQueue, owed: Owed, sign_ons: SignOns) -> EnterpriseWebhookConfiguration:
+    region = find_region(owed.learner.pk, owed.customer, sign_ons).region
     if webhook.body or webhook.revises:
         endpoint = next((each for each in owed.endpoints if each.pk == webhook.endpoint_id), None)
         if endpoint is None:

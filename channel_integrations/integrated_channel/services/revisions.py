@@ -37,8 +37,8 @@ def is_wanted(webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConf
 
 
 def can_say(endpoint: EnterpriseWebhookConfiguration) -> bool:
-    """Whether the endpoint's format has revisions."""
-    return COURSE_COMPLETION_REVISED in format_of(endpoint).events
+    """Whether the endpoint's format has revisions, and the endpoint wants to know of learning time."""
+    return COURSE_COMPLETION_REVISED in format_of(endpoint).events and "learning_time" not in endpoint.omitted
 
 
 def row_for(webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration) -> WebhookTransmissionQueue:
