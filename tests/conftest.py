@@ -20,6 +20,7 @@ from pytest_django.live_server_helper import LiveServer
 from channel_integrations.integrated_channel import models, snowflake_client, snowflake_connection, wake_up
 from channel_integrations.integrated_channel.services import heartbeat, rollout
 from tests.browser import Browser
+from tests.incumbent import Incumbent
 from tests.lms_host.celery import app as celery_app  # noqa: F401  (the app that the tasks of this process belong to)
 from tests.lms_host.grades.models import PersistentCourseGrade
 from tests.servers import CeleryWorker
@@ -102,6 +103,20 @@ def _delete_orphans(connection):
     with connection.cursor() as cursor:
         for table, rowid, *_ in cursor.execute("PRAGMA foreign_key_check").fetchall():
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)} WHERE rowid = %s", [rowid])
+
+
+@pytest.fixture
+def incumbent(committed_db):
+    """``incumbent("0.2.0")``: the tables that this release of the other distribution has left behind."""
+    made = []
+
+    def make(release: str = "0.2.0") -> Incumbent:
+        made.append(Incumbent(release).make())
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.drop()
 
 
 @pytest.fixture(scope="session")

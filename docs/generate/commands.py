@@ -13,7 +13,8 @@ INTRODUCTION = """\
 # Commands
 
 For operators. Each is run as `./manage.py lms COMMAND` and prints the same with `--help`. They need the database
-alone, unless something else is said; none of them takes a lock that a learner's request could wait for.
+alone, unless something else is said; none but `drop_incumbent_foreign_keys` takes a lock that a learner's request could
+wait for.
 
 - `ID` is the number of an endpoint, as in its address in the admin.
 - `TIME` is `2026-11-24` or `2026-11-24T09:30+01:00`; without an offset it is in the site's time zone.

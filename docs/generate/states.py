@@ -178,7 +178,7 @@ the future. A worker that is killed leaves a lease that ends, and the row is due
 good.
 
 What is `awaiting_final` is not late: `due_at` says when it is looked up again, `enrich_by` when its wait ends
-([why](../decisions/0014-a-number-is-as-of-a-day.md)).
+([why](../decisions/0015-a-number-is-as-of-a-day.md)).
 
 An enrolment stays `recorded`, for an hour at most, until the customer sponsors it and there is consent, where that is
 required; its `reason` says what it waits for.

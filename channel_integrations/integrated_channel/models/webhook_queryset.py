@@ -164,11 +164,15 @@ class WebhookQuerySet(models.QuerySet):
             pks = [webhook.pk for webhook in webhooks]
             return held.filter(pk__in=pks).update(lease_token=None, modified=timezone.now(), **shared)
 
-    def in_flight(self, endpoint_id: int, now: datetime) -> int:
-        """How many webhooks are being sent to an endpoint, by all workers together."""
-        return self.filter(
-            status=WebhookStatus.PENDING, endpoint_id=endpoint_id, lease_token__isnull=False, due_at__gt=now
-        ).count()
+    def in_flight(self, endpoint_id: int, now: datetime, at_most: timedelta) -> int:
+        """
+        How many webhooks are being sent to an endpoint, by all workers together.
+
+        :param at_most: how long one is at most. What was claimed before belongs to a worker that was killed: its row
+            waits for the end of its lease, but takes no place at the endpoint any more.
+        """
+        leased = self.filter(status=WebhookStatus.PENDING, endpoint_id=endpoint_id, lease_token__isnull=False)
+        return leased.filter(due_at__gt=now + conf.ROW_LEASE - at_most).count()
 
     def move(self, pks: Sequence[int], before: str, after: str, **changes) -> int:
         """Move those of these rows that have the one status and are not leased to the other; returns how many."""

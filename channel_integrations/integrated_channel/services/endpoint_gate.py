@@ -8,7 +8,7 @@ touches that row.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -24,6 +24,9 @@ from channel_integrations.integrated_channel.models import (
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED, SWITCHED_OFF
 from channel_integrations.integrated_channel.models.webhook_queryset import PAGE
 from channel_integrations.integrated_channel.services.admission import EndpointState, Gate
+
+#: what lies around the POST of a claimed row, with time to spare: is it still owed, and writing down what came of it
+AROUND_AN_ATTEMPT = timedelta(seconds=15)
 
 _rows = WebhookTransmissionQueue.objects
 
@@ -71,7 +74,7 @@ def admit(endpoint: EnterpriseWebhookConfiguration, wanted: int) -> list[Webhook
         if health is None:
             return []
         now = timezone.now()
-        state = _state(endpoint, health, _rows.in_flight(endpoint.pk, now))
+        state = _state(endpoint, health, in_flight(endpoint, now))
         admitted = 0 if health.disabled_at else state.admits(wanted, now)
         if not admitted:
             return []
@@ -137,6 +140,11 @@ def is_cautious(endpoint: EnterpriseWebhookConfiguration) -> bool:
 def has_health(endpoint: EnterpriseWebhookConfiguration) -> bool:
     """Whether it has its row; one that was made by a bulk insert gets it with its first webhook."""
     return hasattr(endpoint, "health")
+
+
+def in_flight(endpoint: EnterpriseWebhookConfiguration, now: datetime) -> int:
+    """How many webhooks are being sent to it, by all workers together."""
+    return _rows.in_flight(endpoint.pk, now, timedelta(seconds=endpoint.timeout_seconds) + AROUND_AN_ATTEMPT)
 
 
 def _with_pending() -> Sequence[Any]:

@@ -44,7 +44,7 @@ def record_enrolment(enrolment: CourseEnrolment) -> list[WebhookTransmissionQueu
     if is_older_than_allowed(enrolment.enrolled_at):
         return []
     with own_savepoint():
-        new = missing([_new_row(enrolment, customer) for customer in _customers_of(enrolment)])
+        new = missing([new_row(enrolment, customer) for customer in _customers_of(enrolment)])
         return insert_missing(new, looked=True)
 
 
@@ -69,7 +69,8 @@ def _customers_of(enrolment: CourseEnrolment) -> set[UUID]:
     return set(links.order_by().values_list("enterprise_customer_id", flat=True))
 
 
-def _new_row(enrolment: CourseEnrolment, enterprise_customer_uuid: Any) -> WebhookTransmissionQueue:
+def new_row(enrolment: CourseEnrolment, enterprise_customer_uuid: Any) -> WebhookTransmissionQueue:
+    """A row that is not yet in the database."""
     now = timezone.now()
     return WebhookTransmissionQueue(
         deduplication_key=enrolment.deduplication_key(enterprise_customer_uuid),

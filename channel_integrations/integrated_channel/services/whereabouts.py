@@ -178,8 +178,8 @@ def _its_turn(webhook: WebhookTransmissionQueue) -> Whereabouts:
 def _waits_in_line(endpoint: EnterpriseWebhookConfiguration, now: datetime) -> str:
     if endpoint_gate.is_cautious(endpoint):
         return "one_at_a_time"
-    under_way = WebhookTransmissionQueue.objects.in_flight(endpoint.pk, now)
-    return "as_many_as_it_takes" if under_way >= endpoint.concurrent_requests else "waits_for_worker"
+    is_full = endpoint_gate.in_flight(endpoint, now) >= endpoint.concurrent_requests
+    return "as_many_as_it_takes" if is_full else "waits_for_worker"
 
 
 def _held(webhook: WebhookTransmissionQueue, now: datetime) -> Whereabouts:

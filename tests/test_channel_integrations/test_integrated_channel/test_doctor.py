@@ -377,6 +377,8 @@ def test_tables_that_another_distribution_left_behind(committed_db):
         found, Status.WARNING, "cannot be deleted: channel_integration_old", "DROP TABLE channel_integration_old"
     )
     assert "unrelated" not in found.fact
+    for command in ("import_webhook_endpoints --from-incumbent --dry-run", "drop_incumbent_foreign_keys"):
+        assert f"./manage.py lms {command}" in found.advice
 
 
 @pytest.mark.mariadb

@@ -14,6 +14,7 @@ from django.utils import timezone
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
+from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookDeliveryAttempt,
@@ -226,7 +227,7 @@ def test_the_rate_limit_holds_across_rounds(endpoint, receiver):
 
 
 def test_what_waits_for_another_workers_answer_does_not_make_a_round_spin(endpoint, receiver):
-    """The other worker was killed with the only webhook that a failing endpoint gets; its lease has minutes to go."""
+    """The other worker was killed a moment ago, with the only webhook that a failing endpoint gets."""
     complete(endpoint, 2)
     while address_due():
         pass
@@ -236,6 +237,29 @@ def test_what_waits_for_another_workers_answer_does_not_make_a_round_spin(endpoi
     assert delivery.deliver_in_slot(delivery.free_slot(), lambda: None) == 0
     assert time.monotonic() - started < 5
     assert receiver.log == []
+
+
+def test_a_killed_workers_row_keeps_its_place_no_longer_than_an_attempt_takes(endpoint, receiver):
+    """Its lease has two minutes to go, which the endpoint's other webhooks do not wait for."""
+    complete(endpoint, 2)
+    while address_due():
+        pass
+    WebhookEndpointHealth.objects.update(failures_in_a_row=1)
+    [taken] = endpoint_gate.admit(endpoint, 1)
+    longest = timedelta(seconds=endpoint.webhook_timeout_seconds) + endpoint_gate.AROUND_AN_ATTEMPT
+
+    _claimed(taken, longest - timedelta(seconds=5))
+    assert delivery.deliver_due() == 0
+    _claimed(taken, longest + timedelta(seconds=1))
+    assert delivery.deliver_due() == 1
+    taken.refresh_from_db()
+    assert taken.status == WebhookStatus.PENDING and taken.lease_token, "the row itself is still the other worker's"
+
+
+def _claimed(webhook, ago):
+    """Its worker claimed it that long ago."""
+    claimed = WebhookTransmissionQueue.objects.filter(pk=webhook.pk)
+    claimed.update(due_at=timezone.now() - ago + conf.ROW_LEASE)
 
 
 def test_a_secret_that_cannot_be_read_sends_nothing_unsigned(endpoint, receiver, settings, caplog):

@@ -32,6 +32,7 @@ ALLOWED = {
     "examination": {"check.name"},
     "held": {"user_id"},
     "heartbeat": {"name", "path"},  # one of three names; the file that the environment of a worker names
+    "foreign_keys": {"key.table", "key.name"},  # as the incumbent's migrations have named them
     "handlers": {"row.webhook_id", "latency_ms", "_user_id_of(event.get(subject))"},
     # Reasons and failures are codes and HTTP statuses; what an endpoint has answered is kept in its attempt alone.
     "health": {
@@ -59,6 +60,7 @@ ALLOWED = {
     "sign_in": {"self.endpoint_id", "request.endpoint_id", "endpoint_id", "reason"},
     "snowflake_client": {"len(keys)", "numbers", "left_alone", "as_of"},  # the last is a day
     "tasks": {"task.__name__"},
+    "webhooks": {"kind", "tally.made[kind]"},  # sent, cancelled, owed or failed
     "write_back": {
         "webhook_id",
         "len(finished)",
@@ -84,10 +86,12 @@ FACTS = {
     "error",
     "failures",
     "file",
+    "foreign_key",
     "found",
     "grade_id",
     "heartbeat",
     "http_status",
+    "kind",
     "latency_ms",
     "learning_time",
     "left",
@@ -101,6 +105,7 @@ FACTS = {
     "region",
     "seconds",
     "status",
+    "table",
     "task",
     "user_id",
     "webhook_id",

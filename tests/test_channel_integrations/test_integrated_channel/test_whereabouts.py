@@ -47,7 +47,8 @@ def pending(webhook, endpoint, **fields):
     return become(webhook, status=WebhookStatus.PENDING, endpoint_id=endpoint.pk, body="{}", **fields)
 
 
-def held(minutes=2):
+def held(minutes=3):
+    """Claimed this moment: a lease lasts for three minutes."""
     return {"lease_token": uuid.uuid4(), "due_at": timezone.now() + minutes * MINUTE}
 
 

@@ -17,6 +17,7 @@ from openedx_events.tooling import OpenEdxPublicSignal
 from channel_integrations.integrated_channel import conf, routers, wake_up
 from channel_integrations.integrated_channel.models import WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services.doctor.findings import Findings, ok, problem, warning
+from channel_integrations.integrated_channel.services.incumbent import foreign_keys
 from channel_integrations.integrated_channel.services.reconciliation import grade_model
 from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK, ENRICHMENT_TASK, ROUTER
 
@@ -27,6 +28,11 @@ REINSTALL = (
 )
 OUR_ROUTER = (ROUTER, routers.route_task)
 LMS_ROUTER = "openedx.core.lib.celery.routers.route_task"
+#: for tables of the incumbent's; both leave them and their rows as they are
+MOVE = (
+    "Copy what is still of use, ./manage.py lms import_webhook_endpoints --from-incumbent --dry-run first, then take "
+    "their foreign keys away: ./manage.py lms drop_incumbent_foreign_keys. "
+)
 #: other tables of theirs may refer to those that refer to customers
 DROP = {
     "mysql": "SET FOREIGN_KEY_CHECKS = 0; DROP TABLE {}; SET FOREIGN_KEY_CHECKS = 1;",
@@ -108,7 +114,8 @@ def other_tables() -> Findings:
     if left_over:
         yield warning(
             f"tables of no installed app refer to customers, which therefore cannot be deleted: {', '.join(left_over)}",
-            "If nobody needs their data (make a dump first), drop them: type into ./manage.py lms dbshell "
+            (MOVE if any(map(foreign_keys.is_theirs, left_over)) else "")
+            + "If nobody needs their data (make a dump first), drop them: type into ./manage.py lms dbshell "
             + DROP.get(connection.vendor, "DROP TABLE {};").format(", ".join(left_over)),
         )
     else:
