@@ -30,8 +30,8 @@ def row(event_type="course_completion", **changes):
     return SimpleNamespace(**facts)
 
 
-def payload(name, learner, *, omitted=(), number=NumberFacts(), **changes):
-    return FORMATS[name].payload(row(**changes), Facts(CUSTOMER, learner, number), omitted)
+def payload(name, learner, *, omitted=(), number=None, **changes):
+    return FORMATS[name].payload(row(**changes), Facts(CUSTOMER, learner, number or NumberFacts()), omitted)
 
 
 @pytest.mark.parametrize("learning_time", [None, 0, 9900])
