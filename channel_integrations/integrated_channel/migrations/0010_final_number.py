@@ -54,6 +54,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='webhooktransmissionqueue',
             name='status',
-            field=models.CharField(choices=[('awaiting_enrichment', 'waiting for its learning time'), ('awaiting_final', 'waiting until its learning time is final'), ('recorded', 'to be addressed'), ('pending', 'to be sent'), ('no_endpoint', "no endpoint for the learner's region"), ('parked', 'parked: the endpoint is switched off'), ('delivered', 'delivered'), ('failed', 'failed for good'), ('cancelled', 'cancelled')], max_length=20),
+            field=models.CharField(choices=[('awaiting_enrichment', 'waiting for its learning time'), ('awaiting_final', 'waiting until its learning time is final'), ('recorded', 'to be addressed'), ('pending', 'to be sent'), ('awaiting_ids', 'held until the learner has the ids that the endpoint wants'), ('no_endpoint', "no endpoint for the learner's region"), ('parked', 'parked: the endpoint is switched off'), ('delivered', 'delivered'), ('failed', 'failed for good'), ('cancelled', 'cancelled')], max_length=20),
         ),
     ]
