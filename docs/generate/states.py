@@ -7,7 +7,7 @@ from channel_integrations.integrated_channel.models import FINISHED, HELD, UNFIN
 from docs.generate import table
 from docs.generate.states_picture import draw
 
-AWAITING, RECORDED, PENDING = (str(status) for status in UNFINISHED)
+AWAITING, AWAITING_FINAL, RECORDED, PENDING = (str(status) for status in UNFINISHED)
 (AWAITING_IDS,) = (str(status) for status in HELD)
 DELIVERED, FAILED, CANCELLED = (str(status) for status in FINISHED)
 NO_ENDPOINT, PARKED = str(WebhookStatus.NO_ENDPOINT), str(WebhookStatus.PARKED)
@@ -98,14 +98,14 @@ TRANSITIONS = (
     ),
     Transition(
         15,
-        (PENDING, PARKED, AWAITING_IDS),
+        (AWAITING_FINAL, PENDING, PARKED, AWAITING_IDS),
         CANCELLED,
         "its endpoint was deleted",
         ("webhook.cancel_rows_of_deleted_endpoint", "endpoint_gate._move_due"),
     ),
     Transition(
         16,
-        (AWAITING, RECORDED, PENDING, AWAITING_IDS, PARKED, NO_ENDPOINT),
+        (AWAITING, AWAITING_FINAL, RECORDED, PENDING, AWAITING_IDS, PARKED, NO_ENDPOINT),
         CANCELLED,
         "the learner is retired; `awaiting_ids`, `parked` and `no_endpoint` also when their retention is over",
         ("retention._scrub",),
@@ -119,7 +119,7 @@ TRANSITIONS = (
     ),
     Transition(
         18,
-        (AWAITING, RECORDED, PENDING, AWAITING_IDS, PARKED, NO_ENDPOINT),
+        (AWAITING, AWAITING_FINAL, RECORDED, PENDING, AWAITING_IDS, PARKED, NO_ENDPOINT),
         CANCELLED,
         "a person cancels it, while no worker holds it",
         ("cancellation._cancel",),
@@ -130,6 +130,34 @@ TRANSITIONS = (
         AWAITING_IDS,
         "the learner lacks an id that the endpoint wants, and the endpoint holds such webhooks",
         ("webhook.mark_awaiting_ids",),
+    ),
+    Transition(
+        20,
+        (EVENT,),
+        AWAITING_FINAL,
+        "a pass whose endpoints wait for a final number; a completion that may have to be revised was addressed",
+        ("revisions.row_for",),
+    ),
+    Transition(
+        21,
+        (RECORDED,),
+        AWAITING_FINAL,
+        "its number is not final, and its endpoint waits for that; or it is a revision, which does",
+        ("webhook.mark_awaiting_final",),
+    ),
+    Transition(
+        22,
+        (AWAITING_FINAL,),
+        AWAITING,
+        "the rollup should have the day by now, or a statement has told that it does",
+        ("final_number._look",),
+    ),
+    Transition(
+        23,
+        (AWAITING_FINAL,),
+        RECORDED,
+        "its wait is over, or learning time was switched off",
+        ("final_number.release_due", "final_number._send_all_plain"),
     ),
 )
 INTRODUCTION = """\
@@ -148,6 +176,9 @@ While a worker works at a row the status stays as it is: the worker holds a leas
 the future. A worker that is killed leaves a lease that ends, and the row is due again
 ([why](../decisions/0003-a-lease-is-a-due-time.md)). A row that has been purged (`purged_at`) stays where it is for
 good.
+
+What is `awaiting_final` is not late: `due_at` says when it is looked up again, `enrich_by` when its wait ends
+([why](../decisions/0015-a-number-is-as-of-a-day.md)).
 
 An enrolment stays `recorded`, for an hour at most, until the customer sponsors it and there is consent, where that is
 required; its `reason` says what it waits for.

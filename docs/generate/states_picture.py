@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """
 The picture of the states: places and routes by hand, since no layout engine that needs neither a program nor a network
-draws nine boxes as clearly.
+draws ten boxes as clearly.
 """
 
 from collections.abc import Sequence
 
 BLUE, AMBER, GREY = ("#dbeafe", "#1d4ed8"), ("#fef3c7", "#b45309"), ("#eeeeee", "#555555")
-WIDTH, HEIGHT = 1100, 445
+LEFT, WIDTH, HEIGHT = -230, 1330, 445
 BOX_WIDTH, BOX_HEIGHT = 180, 46
 #: centre of each box, and its colours
 BOXES = {
     "awaiting_enrichment": (150, 110, BLUE),
+    "awaiting_final": (-110, 110, BLUE),
     "recorded": (430, 110, BLUE),
     "pending": (710, 110, BLUE),
     "delivered": (980, 110, GREY),
@@ -19,9 +20,9 @@ BOXES = {
     "no_endpoint": (430, 270, AMBER),
     "parked": (710, 270, AMBER),
     "failed": (980, 270, GREY),
-    "cancelled": (560, 410, GREY),
+    "cancelled": (435, 410, GREY),
 }
-WIDE = {"cancelled": 1020}
+WIDE = {"cancelled": 1270}
 #: the numbers of the table, the corners of the line, and where along it the numbers stand
 ROUTES: tuple[tuple[str, Sequence[tuple[int, int]], tuple[int, int], bool], ...] = (
     ("1", ((150, 40), (150, 87)), (150, 60), False),
@@ -51,6 +52,11 @@ ROUTES: tuple[tuple[str, Sequence[tuple[int, int]], tuple[int, int], bool], ...]
     ("16, 18", ((430, 293), (430, 387)), (430, 330), False),
     ("15, 16, 18", ((710, 293), (710, 387)), (710, 330), False),
     ("14, 15, 16, 18", ((775, 133), (830, 250), (830, 387)), (830, 330), False),
+    ("15, 16, 18", ((-110, 133), (-110, 387)), (-110, 330), False),
+    ("20", ((-110, 40), (-110, 87)), (-110, 60), False),
+    ("21", ((360, 87), (360, 76), (-60, 76), (-60, 87)), (20, 76), False),
+    ("22", ((-20, 110), (60, 110)), (20, 110), False),
+    ("23", ((-60, 133), (-60, 165), (343, 165), (343, 133)), (20, 165), False),
 )
 
 
@@ -59,17 +65,21 @@ def draw() -> str:
     shapes = [_box(name, *place) for name, place in BOXES.items()]
     lines = [_line(corners, dashed) for _numbers, corners, _place, dashed in ROUTES]
     numbers = [_number(text, *place) for text, _corners, place, _dashed in ROUTES]
-    events = [_text("a grade event", 150, 28, "#333"), _text("a grade event, an enrolment", 430, 28, "#333")]
+    events = [
+        _text("a grade event", 150, 28, "#333"),
+        _text("a grade event, an enrolment", 430, 28, "#333"),
+        _text("a grade event", -110, 28, "#333"),
+    ]
     return "\n".join([*HEAD, *lines, *shapes, *events, *numbers, "</svg>", ""])
 
 
 HEAD = (
-    f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+    f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{LEFT} 0 {WIDTH} {HEIGHT}" role="img" '
     'font-family="system-ui, sans-serif" font-size="15">',
     "<title>States of a webhook</title>",
     '<defs><marker id="tip" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
     '<path d="M0 0 L8 4 L0 8 z" fill="#444"/></marker></defs>',
-    f'<rect width="{WIDTH}" height="{HEIGHT}" rx="8" fill="#fff"/>',
+    f'<rect x="{LEFT}" width="{WIDTH}" height="{HEIGHT}" rx="8" fill="#fff"/>',
 )
 
 

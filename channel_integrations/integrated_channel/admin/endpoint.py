@@ -19,7 +19,7 @@ from channel_integrations.integrated_channel.admin.moments import NONE, unbroken
 from channel_integrations.integrated_channel.admin.payload_fields import DECIDES_WHO
 from channel_integrations.integrated_channel.admin.sign_in_fields import SECRETS, secret_state
 from channel_integrations.integrated_channel.models import LearningTime, WebhookEndpointHealth
-from channel_integrations.integrated_channel.services import held, rollout
+from channel_integrations.integrated_channel.services import final_number, held, rollout
 from channel_integrations.integrated_channel.services.endpoint_gate import has_health
 
 
@@ -117,6 +117,15 @@ class EndpointAdmin(EndpointViews):
             {
                 "fields": ("sends_completions", "sends_enrollments", "send_from", "all_completions", "learning_time"),
                 "description": _("Older completions are sent by the command backfill_webhooks alone."),
+            },
+        ),
+        (
+            _("While learning time is not final"),
+            {
+                "fields": ("states_as_of", "learning_time_timing", "hold_hours", "revise_from_seconds"),
+                "description": _(
+                    "The rollup is written once a day: what was learned on the day of the pass is in it the day after."
+                ),
             },
         ),
     )
@@ -226,6 +235,8 @@ class EndpointAdmin(EndpointViews):
             held.look_now(endpoint_id=obj.pk)
         if obj.learning_time != (form.initial.get("learning_time") or LearningTime.ROLLOUT):
             rollout.record_switch(obj, by=request.user.pk)
+        if change and {"learning_time_timing", "hold_hours"} & set(form.changed_data):
+            final_number.look_now(obj.enterprise_customer_id)
         if change and obj.active and "active" in form.changed_data:
             WebhookEndpointHealth.enable(obj.pk)
             self._send_parked(request, obj)

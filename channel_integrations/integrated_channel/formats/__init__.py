@@ -9,12 +9,22 @@ A format builds the body of each event from the webhook's row and the facts abou
 from typing import Any
 
 from channel_integrations.integrated_channel.exceptions import WebhookNotWritable
-from channel_integrations.integrated_channel.formats.format import Facts, Optional, PayloadFormat
+from channel_integrations.integrated_channel.formats.format import Facts, NumberFacts, Optional, PayloadFormat
 from channel_integrations.integrated_channel.formats.percipio import PERCIPIO
 from channel_integrations.integrated_channel.formats.standard import STANDARD
 from channel_integrations.integrated_channel.formats.written import iso_utc, to_body
 
-__all__ = ["FORMATS", "STANDARD", "Facts", "Optional", "PayloadFormat", "format_of", "iso_utc", "to_body"]
+__all__ = [
+    "FORMATS",
+    "STANDARD",
+    "Facts",
+    "NumberFacts",
+    "Optional",
+    "PayloadFormat",
+    "format_of",
+    "iso_utc",
+    "to_body",
+]
 
 #: by name; the first is the default
 FORMATS: dict[str, PayloadFormat] = {each.name: each for each in (STANDARD, PERCIPIO)}

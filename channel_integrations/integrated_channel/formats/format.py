@@ -5,6 +5,21 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class NumberFacts:
+    """
+    What is said of a completion's learning time beside the seconds.
+
+    ``states_as_of``: as of when it is known, and whether it is final. ``completion_id`` names the completion to an
+    endpoint that takes revisions. ``previous``: the seconds that were sent before, of a revision.
+    """
+
+    states_as_of: bool = False
+    completion_id: UUID | None = None
+    previous: int | None = None
 
 
 @dataclass(frozen=True)
@@ -18,6 +33,7 @@ class Facts:
 
     customer: Any
     learner: Mapping[str, Any]
+    number: NumberFacts = NumberFacts()
 
 
 class Optional(NamedTuple):

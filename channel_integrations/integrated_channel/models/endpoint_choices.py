@@ -21,6 +21,14 @@ class LearningTime(models.TextChoices):
     NEVER = "never", _("never")
 
 
+class LearningTimeTiming(models.TextChoices):
+    """When completions go out whose learning time is not final yet: the rollup lacks the day of the pass."""
+
+    NOW = "now", _("now: with what is known")
+    HOLD = "hold", _("hold: once the number is final")
+    REVISE = "revise", _("revise: now, and once more if the final number differs")
+
+
 class SignIn(models.TextChoices):
     """What an endpoint wants to see of us beside the signature."""
 

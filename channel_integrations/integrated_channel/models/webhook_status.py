@@ -14,6 +14,7 @@ class WebhookStatus(models.TextChoices):
     """
 
     AWAITING_ENRICHMENT = "awaiting_enrichment", _("waiting for its learning time")
+    AWAITING_FINAL = "awaiting_final", _("waiting until its learning time is final")
     RECORDED = "recorded", _("to be addressed")
     PENDING = "pending", _("to be sent")
     AWAITING_IDS = "awaiting_ids", _("held until the learner has the ids that the endpoint wants")
@@ -24,6 +25,11 @@ class WebhookStatus(models.TextChoices):
     CANCELLED = "cancelled", _("cancelled")
 
 
-UNFINISHED = (WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.RECORDED, WebhookStatus.PENDING)
+UNFINISHED = (
+    WebhookStatus.AWAITING_ENRICHMENT,
+    WebhookStatus.AWAITING_FINAL,
+    WebhookStatus.RECORDED,
+    WebhookStatus.PENDING,
+)
 HELD = (WebhookStatus.AWAITING_IDS,)
 FINISHED = (WebhookStatus.DELIVERED, WebhookStatus.FAILED, WebhookStatus.CANCELLED)

@@ -3,9 +3,13 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
+from django.db import transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
@@ -15,7 +19,7 @@ from channel_integrations.integrated_channel.exceptions import (
     WebhookNotOwed,
     WebhookNotWritable,
 )
-from channel_integrations.integrated_channel.formats import Facts, format_of, to_body
+from channel_integrations.integrated_channel.formats import Facts, NumberFacts, format_of, to_body
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
     HELD,
@@ -25,9 +29,10 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
-from channel_integrations.integrated_channel.services import naming, reasons, rollout
+from channel_integrations.integrated_channel.services import final_number, naming, reasons, revisions, rollout
 from channel_integrations.integrated_channel.services.enrollments import look_again_at
 from channel_integrations.integrated_channel.services.held import next_look
+from channel_integrations.integrated_channel.services.outbox import insert_missing
 from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
 from channel_integrations.integrated_channel.services.region_service import find_region
 from channel_integrations.integrated_channel.services.sign_on import SignOns, sign_ons_of
@@ -40,6 +45,21 @@ lines = LogLines(__name__)
 BATCH = 100
 #: an address as old as this is looked at again before it is used
 ADDRESSED_LATELY = timedelta(minutes=10)
+
+
+@dataclass
+class _Around:
+    """What rows that are addressed together share, and the revisions that they may ask for, by primary key."""
+
+    known: naming.Known
+    originals: Mapping[UUID, WebhookTransmissionQueue]
+    revisions: dict[int, WebhookTransmissionQueue] = field(default_factory=dict)
+
+    def number_of(self, webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration) -> NumberFacts:
+        """What is said of the learning time beside the seconds."""
+        if webhook.revises:
+            return NumberFacts(True, webhook.revises, self.originals[webhook.revises].learning_time)
+        return NumberFacts(endpoint.states_as_of is True, webhook.webhook_id if endpoint.revises else None)
 
 
 def address_due() -> int:
@@ -95,15 +115,17 @@ def _sign_ons(webhooks: Sequence[WebhookTransmissionQueue], owed: Mapping[int, O
 
 def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
     owed = owed_for(webhooks)
-    known = _known(webhooks, owed)
+    around = _Around(_known(webhooks, owed), revisions.originals_of(webhooks))
     addressed = []
     for webhook in webhooks:
         try:
-            if _is_addressed(webhook, owed[webhook.pk], known):
+            if _is_addressed(webhook, owed[webhook.pk], around):
                 addressed.append(webhook)
         except Exception as err:  # One row's trouble must not hold up the others; its lease ends, it is tried again.
             lines.failure("webhook_addressing", err, webhook_id=webhook.webhook_id)
-    WebhookTransmissionQueue.objects.mark_addressed(addressed)
+    with transaction.atomic() if around.revisions else nullcontext():
+        written = WebhookTransmissionQueue.objects.mark_addressed(addressed)
+        insert_missing([row for pk, row in around.revisions.items() if pk in written])
     tell(addressed=len(addressed))
 
 
@@ -113,12 +135,12 @@ def _known(webhooks: Sequence[WebhookTransmissionQueue], owed: Mapping[int, Owed
     return naming.known((), itertools.chain(*customers.values()), _sign_ons(webhooks, owed))
 
 
-def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed, known: naming.Known) -> bool:
+def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed, around: "_Around") -> bool:
     """Whether endpoint and body are set now; else the row has been moved to where it belongs."""
     try:
         if isinstance(owed, WebhookNotOwed):
             raise owed
-        endpoint = _endpoint_of(webhook, owed, known.sign_ons)
+        endpoint = _endpoint_of(webhook, owed, around.known.sign_ons)
     except WebhookNotOwed as err:
         _cancel_or_look_again(webhook, err)
         return False
@@ -133,17 +155,50 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
         if webhook.mark_parked(endpoint.pk):
             lines.info("webhook_addressing", "parked", webhook_id=webhook.webhook_id, endpoint_id=endpoint.pk)
         return False
+    return _is_written(webhook, owed, endpoint, around)
+
+
+def _is_written(
+    webhook: WebhookTransmissionQueue, owed: Owed, endpoint: EnterpriseWebhookConfiguration, around: "_Around"
+) -> bool:
+    """Whether the body is set now; else the row waits for its number, or is cancelled."""
     reason = rollout.current().reason_against(owed.customer.pk, owed.learner.pk, [endpoint.learning_time])
     if reason:
         webhook.forget_learning_time(reason)
     try:
-        learner = naming.named(endpoint, owed.customer, owed.learner, known)
+        if _has_to_wait(webhook, endpoint, reason, around):
+            return False
+        learner = naming.named(endpoint, owed.customer, owed.learner, around.known)
+    except WebhookNotOwed as err:
+        _cancel(webhook, err)
+        return False
     except WebhookNotWritable as err:
         _hold(webhook, endpoint, err)
         return False
     webhook.region = endpoint.region
-    webhook.body = to_body(format_of(endpoint).payload(webhook, Facts(owed.customer, learner), endpoint.omitted))
+    facts = Facts(owed.customer, learner, around.number_of(webhook, endpoint))
+    webhook.body = to_body(format_of(endpoint).payload(webhook, facts, endpoint.omitted))
+    if not reason and revisions.is_wanted(webhook, endpoint):
+        around.revisions[webhook.pk] = revisions.row_for(webhook, endpoint)
     return True
+
+
+def _has_to_wait(
+    webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration, plain: str, around: "_Around"
+) -> bool:
+    """
+    Whether it has been put off until its number is final.
+
+    :param plain: why no number may be sent now
+    :raises WebhookNotOwed: a revision that is not to be sent
+    """
+    if webhook.revises:
+        waits = revisions.has_to_wait(webhook, around.originals.get(webhook.revises), endpoint, plain)
+    else:
+        waits = not plain and final_number.has_to_wait(webhook, endpoint)
+    if waits:
+        lines.info("webhook_addressing", "awaits_final", webhook_id=webhook.webhook_id, endpoint_id=endpoint.pk)
+    return waits
 
 
 def _hold(
@@ -171,7 +226,7 @@ def _cancel(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
 
 def _endpoint_of(webhook: WebhookTransmissionQueue, owed: Owed, sign_ons: SignOns) -> EnterpriseWebhookConfiguration:
     region = find_region(owed.learner.pk, owed.customer, sign_ons).region
-    if webhook.body:
+    if webhook.body or webhook.revises:
         endpoint = next((each for each in owed.endpoints if each.pk == webhook.endpoint_id), None)
         if endpoint is None:
             raise WebhookNotOwed(ENDPOINT_DELETED)

@@ -72,7 +72,7 @@ def test_nothing_is_owed():
     owed = backlog.owed()
     assert (owed.count, owed.due, owed.oldest_due_at) == (0, {"enrichment": 0, "delivery": 0}, None)
     assert set(owed.by_status) == {
-        *("awaiting_enrichment", "recorded", "pending", "awaiting_ids", "no_endpoint", "parked")
+        *("awaiting_enrichment", "awaiting_final", "recorded", "pending", "awaiting_ids", "no_endpoint", "parked")
     }
 
 

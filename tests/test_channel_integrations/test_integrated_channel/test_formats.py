@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from channel_integrations.integrated_channel.exceptions import WebhookNotWritable
-from channel_integrations.integrated_channel.formats import FORMATS, Facts, format_of
+from channel_integrations.integrated_channel.formats import FORMATS, Facts, NumberFacts, format_of
 from channel_integrations.integrated_channel.formats.percipio import content_id
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
 
@@ -23,14 +23,15 @@ def row(event_type="course_completion", **changes):
     facts = {
         **{"event_type": event_type, "created": PASSED + timedelta(seconds=1), "course_id": "course-v1:edX+Demo+2026"},
         **{"occurred_at": PASSED, "percent_grade": 0.92, "letter_grade": "A", "learning_time": None},
+        **{"learning_time_as_of": PASSED.date(), "learning_time_is_final": True},
         **{"enrollment_mode": "verified", "enrollment_is_active": True},
         **changes,
     }
     return SimpleNamespace(**facts)
 
 
-def payload(name, learner, *, omitted=(), **changes):
-    return FORMATS[name].payload(row(**changes), Facts(CUSTOMER, learner), omitted)
+def payload(name, learner, *, omitted=(), number=None, **changes):
+    return FORMATS[name].payload(row(**changes), Facts(CUSTOMER, learner, number or NumberFacts()), omitted)
 
 
 @pytest.mark.parametrize("learning_time", [None, 0, 9900])
@@ -107,9 +108,10 @@ def paths(body, before=""):
 def test_what_every_format_declares(name):
     chosen = FORMATS[name]
     assert chosen.name == name and str(chosen.label)
-    assert set(chosen.events) == {"course_completion", "course_enrollment"}
+    assert set(chosen.events) - {"course_completion.revised"} == {"course_completion", "course_enrollment"}
     assert chosen.test(CUSTOMER, PASSED)["test"] is True
-    bodies = [payload(name, IDS, event_type=event, learning_time=1) for event in chosen.events]
+    number = NumberFacts(states_as_of=True, completion_id=CUSTOMER.uuid, previous=2)
+    bodies = [payload(name, IDS, event_type=event, learning_time=1, number=number) for event in chosen.events]
     there = set().union(*map(paths, bodies))
     assert {".".join(path) for part in chosen.optional.values() for path in part.paths} <= there
 

@@ -58,7 +58,7 @@ ALLOWED = {
     "sending": {"webhook_id"},
     # The server's own words are not in it: statuses, and those of the RFC's error codes.
     "sign_in": {"self.endpoint_id", "request.endpoint_id", "endpoint_id", "reason"},
-    "snowflake_client": {"len(keys)", "numbers", "left_alone"},
+    "snowflake_client": {"len(keys)", "numbers", "left_alone", "as_of"},  # the last is a day
     "tasks": {"task.__name__"},
     "webhooks": {"kind", "tally.made[kind]"},  # sent, cancelled, owed or failed
     "write_back": {
@@ -75,6 +75,7 @@ ALLOWED = {
 }
 #: what a fact may be called, so that a query means the same everywhere
 FACTS = {
+    "as_of",
     "asked",
     "at",
     "attempt",
