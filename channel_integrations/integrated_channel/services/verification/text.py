@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The report as a person reads it: the verdict stands last, where a terminal stops."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from channel_integrations.integrated_channel.services.doctor.moments import span
+from channel_integrations.integrated_channel.services.verification.comparison import Kind
+
+#: customers that are shown
+CUSTOMERS = 20
+KINDS = {
+    Kind.EQUAL: "the same number",
+    Kind.NO_NUMBER: "no number then, none now",
+    Kind.DRIFTED: "another number now",
+    Kind.MISSING_THEN: "missing then, known now",
+    Kind.GONE_NOW: "sent then, gone now",
+    Kind.INVALID_NOW: "now a sum that cannot be right",
+}
+#: a title, and rows of cells, the headings first
+Table = tuple[str, Sequence[Sequence[str]]]
+
+
+def tables(report: dict[str, Any]) -> Iterator[Table]:
+    """What is told in tables."""
+    if report["compared"]:
+        yield _kinds(report)
+        if report["drift_seconds"]:
+            yield _drift(report)
+            yield _farthest_off(report)
+        yield _customers(report["customers"])
+    if report["lookups"]["statements"]:
+        yield _lookups(report)
+    if report["waiting"]["waits"][0]["completions"]:
+        yield _waiting(report)
+
+
+def beginning(report: dict[str, Any]) -> str:
+    """What is compared, and what is not."""
+    found, since = report["delivered"], timezone.localtime(datetime.fromisoformat(report["since"]))
+    return (
+        f"{report['compared']} of {found['comparable']} completions delivered since {since:%Y-%m-%d %H:%M}, at random "
+        f"(the same again: --seed {report['seed']}).\n"
+        f"Left out: {found['not_looked_up']} that were to go out without learning time, {found['scrubbed']} whose "
+        "personal data has been removed."
+    )
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """Whether all is well."""
+    if not report["compared"]:
+        return "Nothing to compare."
+    limit = f"{_percent(report['differ_percent'])} differ; up to {report['at_most_percent']:g} % may"
+    return f"{'All is well' if report['ok'] else 'TOO MANY'}: {limit}."
+
+
+def _kinds(report: dict[str, Any]) -> Table:
+    counted = {kind: count for kind, count in report["kinds"].items() if count}
+    rows = [
+        (KINDS[Kind(kind)], str(count), _percent(100 * count / report["compared"])) for kind, count in counted.items()
+    ]
+    return "What was sent, beside what the warehouse says now", [("", "webhooks", ""), *rows]
+
+
+def _drift(report: dict[str, Any]) -> Table:
+    return (
+        f"How far apart, where there is another number now: {report['too_low']} were sent too low, "
+        f"{report['too_high']} too high",
+        [
+            ("", "p50", "p95"),
+            ("seconds", *(f"{seconds:.0f}" for seconds in report["drift_seconds"].values())),
+            ("of the greater number", *(_percent(100 * share) for share in report["drift_relative"].values())),
+        ],
+    )
+
+
+def _farthest_off(report: dict[str, Any]) -> Table:
+    rows = [(each["webhook"], f"{each['sent']} s", f"{each['now']} s") for each in report["farthest_off"]]
+    return "The farthest apart", [("webhook", "sent", "now"), *rows]
+
+
+def _customers(customers: Sequence[dict[str, Any]]) -> Table:
+    rows = [
+        (
+            each["uuid"],
+            each["name"] or "(gone)",
+            str(each["compared"]),
+            _percent(100 * each["share_equal"]),
+            *(f"{seconds:.0f} s" for seconds in (each["drift_seconds"] or {}).values()),
+        )
+        for each in customers[:CUSTOMERS]
+    ]
+    more = f"; {len(customers) - CUSTOMERS} more with --json" * (len(customers) > CUSTOMERS)
+    heads = ("customer", "", "compared", "agree", "drift p50", "p95")
+    return f"By customer, the worst first{more}", [heads, *(row + ("-",) * (len(heads) - len(row)) for row in rows)]
+
+
+def _lookups(report: dict[str, Any]) -> Table:
+    lookups = report["lookups"]
+    rows = [
+        ("statements", str(lookups["statements"])),
+        ("completions looked up", str(lookups["completions"])),
+        ("wakes", str(lookups["wakes"])),
+        ("warehouse billed for", _span(lookups["billed_seconds"])),
+    ]
+    if report["price"]:
+        rows += [("cost", _money(lookups["cost"])), ("cost for 1,000 completions", _money(lookups["cost_for_1000"]))]
+    return "What lookups cost in that time", [("", ""), *rows][1:]
+
+
+def _waiting(report: dict[str, Any]) -> Table:
+    waiting = report["waiting"]
+    heads = ("wait", "statements", "wakes", "billed", *["for 1,000"] * bool(report["price"]), "saved")
+    rows = [
+        (
+            _wait(each["seconds"]) + " (as set)" * (each["seconds"] == waiting["set_seconds"]),
+            str(each["statements"]),
+            str(each["wakes"]),
+            _span(each["billed_seconds"]),
+            *[_money(each["cost_for_1000"])] * bool(report["price"]),
+            _percent(100 * each["saved"]),
+        )
+        for each in waiting["waits"]
+    ]
+    title = (
+        f"Had the same {waiting['waits'][0]['completions']} completions waited for one another so long at the most "
+        f"(a warehouse with AUTO_SUSPEND = {waiting['auto_suspend_seconds']:g})"
+    )
+    return title, [heads, *rows]
+
+
+def _percent(percent: float) -> str:
+    """Neither all nor nothing is said of what is not quite that."""
+    rounded = f"{percent:.1f}"
+    if rounded == "100.0" and percent < 100:
+        rounded = ">99.9"
+    elif rounded in ("0.0", "-0.0"):
+        rounded = "<0.1" if percent > 0 else "0.0"
+    return f"{rounded} %"
+
+
+def _money(cost: float | None) -> str:
+    return "-" if cost is None else f"{cost:.2f}"
+
+
+def _wait(seconds: float) -> str:
+    return span(timedelta(seconds=seconds))
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
