@@ -2,12 +2,11 @@
 """The report as a person reads it: the verdict stands last, where a terminal stops."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
 
-from channel_integrations.integrated_channel.services.doctor.moments import span
 from channel_integrations.integrated_channel.services.verification.comparison import Kind
 
 #: customers that are shown
@@ -67,8 +66,8 @@ def _kinds(report: dict[str, Any]) -> Table:
 
 def _drift(report: dict[str, Any]) -> Table:
     return (
-        f"How far apart, where there is another number now: {report['too_low']} were sent too low, "
-        f"{report['too_high']} too high",
+        f"How far apart, where there is another number now (sent too low: {report['too_low']}, too high: "
+        f"{report['too_high']})",
         [
             ("", "p50", "p95"),
             ("seconds", *(f"{seconds:.0f}" for seconds in report["drift_seconds"].values())),
@@ -85,8 +84,7 @@ def _farthest_off(report: dict[str, Any]) -> Table:
 def _customers(customers: Sequence[dict[str, Any]]) -> Table:
     rows = [
         (
-            each["uuid"],
-            each["name"] or "(gone)",
+            f"{each['name'] or 'a customer that is gone'} ({each['uuid']})",
             str(each["compared"]),
             _percent(100 * each["share_equal"]),
             *(f"{seconds:.0f} s" for seconds in (each["drift_seconds"] or {}).values()),
@@ -94,7 +92,7 @@ def _customers(customers: Sequence[dict[str, Any]]) -> Table:
         for each in customers[:CUSTOMERS]
     ]
     more = f"; {len(customers) - CUSTOMERS} more with --json" * (len(customers) > CUSTOMERS)
-    heads = ("customer", "", "compared", "agree", "drift p50", "p95")
+    heads = ("customer", "compared", "agree", "drift p50", "p95")
     return f"By customer, the worst first{more}", [heads, *(row + ("-",) * (len(heads) - len(row)) for row in rows)]
 
 
@@ -108,15 +106,15 @@ def _lookups(report: dict[str, Any]) -> Table:
     ]
     if report["price"]:
         rows += [("cost", _money(lookups["cost"])), ("cost for 1,000 completions", _money(lookups["cost_for_1000"]))]
-    return "What lookups cost in that time", [("", ""), *rows][1:]
+    return "What lookups cost since then, as if nobody else used the warehouse", rows
 
 
 def _waiting(report: dict[str, Any]) -> Table:
     waiting = report["waiting"]
-    heads = ("wait", "statements", "wakes", "billed", *["for 1,000"] * bool(report["price"]), "saved")
+    heads = ("CHANNEL_WEBHOOKS_LOOKUP_WAIT_SECONDS", "statements", "wakes", "billed", *["for 1,000"] * bool(report["price"]), "saved")
     rows = [
         (
-            _wait(each["seconds"]) + " (as set)" * (each["seconds"] == waiting["set_seconds"]),
+            f"{each['seconds']:.0f}" + " (as set)" * (each["seconds"] == waiting["set_seconds"]),
             str(each["statements"]),
             str(each["wakes"]),
             _span(each["billed_seconds"]),
@@ -126,8 +124,8 @@ def _waiting(report: dict[str, Any]) -> Table:
         for each in waiting["waits"]
     ]
     title = (
-        f"Had the same {waiting['waits'][0]['completions']} completions waited for one another so long at the most "
-        f"(a warehouse with AUTO_SUSPEND = {waiting['auto_suspend_seconds']:g})"
+        f"Had the same {waiting['waits'][0]['completions']} completions waited for one another, up to so many seconds "
+        f"(AUTO_SUSPEND = {waiting['auto_suspend_seconds']:.0f})"
     )
     return title, [heads, *rows]
 
@@ -144,10 +142,6 @@ def _percent(percent: float) -> str:
 
 def _money(cost: float | None) -> str:
     return "-" if cost is None else f"{cost:.2f}"
-
-
-def _wait(seconds: float) -> str:
-    return span(timedelta(seconds=seconds))
 
 
 def _span(seconds: float) -> str:
