@@ -10,7 +10,8 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -135,6 +136,12 @@ def enrichment_wait() -> timedelta:
     return timedelta(seconds=_WAIT.value())
 
 
+def rollup_ready_at() -> clock_time:
+    """The time of the day, in UTC, from which the rollup of the day before is expected."""
+    default = _clock(DEFAULTS["CHANNEL_WEBHOOKS_ROLLUP_READY_AT"])
+    return _clock(_given("CHANNEL_WEBHOOKS_ROLLUP_READY_AT")) or default or clock_time()
+
+
 def max_pass_age() -> timedelta:
     """Passes older than this make no webhook."""
     return timedelta(days=_MAX_AGE.value())
@@ -208,9 +215,9 @@ def learning_time_table() -> str:
     return given if _is_table_name(given) else DEFAULTS["CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE"]  # type: ignore
 
 
-def learning_time_columns() -> dict[str, str]:
-    """Validated column names under the keys user, course, customer, seconds and date."""
-    default: dict[str, str] = DEFAULTS["CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS"]  # type: ignore[assignment]
+def learning_time_columns() -> dict[str, Any]:
+    """Validated column names under the keys user, course, customer, seconds and date, the last of which may be None."""
+    default: dict[str, Any] = DEFAULTS["CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS"]  # type: ignore[assignment]
     given = _given("CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS")
     return {**default, **given} if _are_column_names(given) else dict(default)
 
@@ -251,6 +258,12 @@ def problems() -> Iterator[Problem]:
             "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS must map user, course, customer, seconds and date to plain "
             "identifiers.",
             'Type for example CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"user": "USER_ID"}; others keep their default.',
+        )
+    if _clock(_given("CHANNEL_WEBHOOKS_ROLLUP_READY_AT")) is None:
+        yield Problem(
+            "CHANNEL_WEBHOOKS_ROLLUP_READY_AT",
+            "CHANNEL_WEBHOOKS_ROLLUP_READY_AT must be a time of the day, in UTC, as hours and minutes.",
+            'Type for example CHANNEL_WEBHOOKS_ROLLUP_READY_AT = "06:00". Until then 06:00 is used.',
         )
     for task in (ENRICHMENT_TASK, DELIVERY_TASK):
         route = celery_task_routes().get(task, {})
@@ -301,6 +314,13 @@ def _given(name: str) -> Any:
     return getattr(settings, name, DEFAULTS[name])
 
 
+def _clock(given: Any) -> clock_time | None:
+    try:
+        return datetime.strptime(given, "%H:%M").time() if isinstance(given, str) else None
+    except ValueError:
+        return None
+
+
 def _is_token(given: Any) -> bool:
     return isinstance(given, str) and re.fullmatch(r"[!-~]{16,}", given) is not None
 
@@ -322,5 +342,8 @@ def _are_column_names(given: Any) -> bool:
     return (
         isinstance(given, dict)
         and set(given) <= set(known)  # type: ignore[call-overload]
-        and all(isinstance(name, str) and IDENTIFIER.match(name) for name in given.values())
+        and all(
+            (name is None and key == "date") or (isinstance(name, str) and IDENTIFIER.match(name))
+            for key, name in given.items()
+        )
     )

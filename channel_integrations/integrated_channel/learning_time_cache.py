@@ -8,8 +8,9 @@ A cache that fails is passed by: every backend raises errors of its own.
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from typing import Any, NamedTuple
 
 from django.core.cache import cache
@@ -24,11 +25,23 @@ POLL_SECONDS = 0.02
 
 
 class LearningTimeKey(NamedTuple):
-    """Whose time in which course run, sponsored by whom."""
+    """Whose time in which course run, sponsored by whom; ``through`` is the last day that counts, None for all days."""
 
     user_id: int
     course_id: str
     enterprise_customer_uuid: str
+    through: date | None = None
+
+
+class KnownTime(NamedTuple):
+    """
+    An answer: the seconds, None where there is no number, and the last day that the rollup had then.
+
+    ``as_of`` is None of a rollup without days, or with no row.
+    """
+
+    seconds: int | None
+    as_of: date | None = None
 
 
 @contextmanager
@@ -68,18 +81,22 @@ def _give_turn_back(turn: str) -> None:
 
 
 def cache_key(key: LearningTimeKey) -> str:
-    facts = json.dumps(list(key))  # ASCII, whatever a course is called
-    return f"channel_webhooks.learning_time.1.{hashlib.sha256(facts.encode()).hexdigest()}"
+    facts = json.dumps(list(key), default=date.isoformat)  # ASCII, whatever a course is called
+    return f"channel_webhooks.learning_time.2.{hashlib.sha256(facts.encode()).hexdigest()}"
 
 
-def cached(keys: Sequence[LearningTimeKey]) -> dict[LearningTimeKey, int | None]:
+def cached(keys: Sequence[LearningTimeKey]) -> dict[LearningTimeKey, KnownTime]:
     """What the cache knows, asked for all at once."""
     if not keys or not conf.learning_time_cache_seconds():
         return {}
     names = {cache_key(key): key for key in keys}
     try:
         entries = cache.get_many(list(names))
-        found = {names[name]: entry["seconds"] for name, entry in entries.items() if _is_entry(entry)}
+        found = {
+            names[name]: KnownTime(entry["seconds"], entry["as_of"])
+            for name, entry in entries.items()
+            if _is_entry(entry)
+        }
         counts = {"hit": len(found), "miss": len(keys) - len(found)}
     except Exception as err:  # Every backend raises its own; without a cache Snowflake is asked.
         lines.warning("django_cache", "error", operation="get", count=len(keys), error=chain_of(err))
@@ -91,14 +108,14 @@ def cached(keys: Sequence[LearningTimeKey]) -> dict[LearningTimeKey, int | None]
 
 
 def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, dict) and "seconds" in entry
+    return isinstance(entry, dict) and {"seconds", "as_of"} <= set(entry)
 
 
-def keep(found: dict[LearningTimeKey, int | None]) -> None:
+def keep(found: Mapping[LearningTimeKey, KnownTime]) -> None:
     seconds = conf.learning_time_cache_seconds()
     if not found or not seconds:
         return
     try:
-        cache.set_many({cache_key(key): {"seconds": number} for key, number in found.items()}, seconds)
+        cache.set_many({cache_key(key): known._asdict() for key, known in found.items()}, seconds)
     except Exception as err:  # As above: the answers are there, and go out.
         lines.warning("django_cache", "error", operation="set", count=len(found), error=chain_of(err))

@@ -9,6 +9,8 @@ from typing import Any
 from channel_integrations.integrated_channel.exceptions import MalformedEvent
 
 COURSE_COMPLETION = "course_completion"
+#: a completion once more, with its final learning time
+COURSE_COMPLETION_REVISED = "course_completion.revised"
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 """How long learners spent learning in course runs, from Snowflake through the cache."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -17,7 +17,13 @@ from channel_integrations.integrated_channel.exceptions import (
     LearningTimeUnavailable,
     SnowflakeLeftAlone,
 )
-from channel_integrations.integrated_channel.learning_time_cache import LearningTimeKey, cached, keep, one_at_a_time
+from channel_integrations.integrated_channel.learning_time_cache import (
+    KnownTime,
+    LearningTimeKey,
+    cached,
+    keep,
+    one_at_a_time,
+)
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.snowflake_connection import fetch_all
 
@@ -25,6 +31,8 @@ lines = LogLines(__name__)
 
 #: completions looked up by one statement at the most
 BATCH = 500
+#: different last days in one statement at the most: each is a column
+DAYS = 8
 #: a longer sum is a fault of the rollup: ten years
 MAX_SECONDS = 10 * 366 * 24 * 3600
 
@@ -37,7 +45,7 @@ class StatementReport(NamedTuple):
     """
     One statement: when, how long (milliseconds, signing in included), for how many completions, with how many answers.
 
-    ``status`` is "ok", or the code of the error.
+    ``status`` is "ok", or the code of the error. ``as_of``: the last day that the rollup had, None where unknown.
     """
 
     began_at: datetime
@@ -45,6 +53,7 @@ class StatementReport(NamedTuple):
     asked: int
     found: int
     status: str
+    as_of: date | None = None
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,28 @@ class LearningTimes:
 
     ``seconds`` has None where there is no number; ``errors`` has what kept it from being looked up.
     ``durations_ms`` has the milliseconds of the key's statement: 0 from the cache, nothing where nobody was asked.
+    ``days`` has the last day that the rollup had when the key was answered, which may be some minutes ago.
     """
 
     seconds: dict[LearningTimeKey, int | None] = field(default_factory=dict)
     errors: dict[LearningTimeKey, LearningTimeUnavailable] = field(default_factory=dict)
     statements: list[StatementReport] = field(default_factory=list)
     durations_ms: dict[LearningTimeKey, int] = field(default_factory=dict)
+    days: dict[LearningTimeKey, date | None] = field(default_factory=dict)
+
+    @property
+    def as_of(self) -> date | None:
+        """The last day that the rollup is known to have; None where nobody has said."""
+        return max((day for day in self.days.values() if day), default=None)
+
+    def add(self, known: dict[LearningTimeKey, KnownTime]) -> None:
+        """Put answers down."""
+        self.seconds.update({key: answer.seconds for key, answer in known.items()})
+        self.days.update({key: answer.as_of for key, answer in known.items()})
+
+    def answers(self) -> dict[LearningTimeKey, KnownTime]:
+        """All that were put down."""
+        return {key: KnownTime(seconds, self.days[key]) for key, seconds in self.seconds.items()}
 
 
 class SnowflakeLearningTimeClient:
@@ -81,19 +106,27 @@ class SnowflakeLearningTimeClient:
         key = LearningTimeKey(int(user_id), str(course_id), str(enterprise_customer_uuid))
         known = cached([key])
         if key in known:
-            return known[key]
+            return known[key].seconds
         with one_at_a_time(key) as somebody_else_asked:
             times = self.get_learning_times([key]) if somebody_else_asked else _look_up([key])
         if key in times.errors:
             raise times.errors[key]
         return times.seconds[key]
 
-    def get_learning_times(self, keys: Iterable[LearningTimeKey]) -> LearningTimes:
-        """The same for many, with one statement for ``BATCH`` of them; errors are returned, not raised."""
+    def get_learning_times(
+        self, keys: Iterable[LearningTimeKey], anew: Collection[LearningTimeKey] = ()
+    ) -> LearningTimes:
+        """
+        The same for many, each through its last day, with one statement for ``BATCH`` of them and ``DAYS`` last days.
+
+        Errors are returned, not raised.
+
+        :param anew: which of them are asked past the cache
+        """
         wanted = list(dict.fromkeys(keys))
-        known = cached(wanted)
+        known = cached([key for key in wanted if key not in anew])
         times = _look_up([key for key in wanted if key not in known])
-        times.seconds.update(known)
+        times.add(known)
         times.durations_ms.update(dict.fromkeys(known, 0))
         return times
 
@@ -105,11 +138,25 @@ class SnowflakeLearningTimeClient:
 def _look_up(keys: Sequence[LearningTimeKey], kept: bool = True) -> LearningTimes:
     """Ask Snowflake, and keep its answers."""
     times = LearningTimes()
-    for start in range(0, len(keys), BATCH):
-        _ask(keys[start : start + BATCH], times)
+    for batch in _batches(keys):
+        _ask(batch, times)
     if kept:
-        keep(times.seconds)
+        keep(times.answers())
     return times
+
+
+def _batches(keys: Sequence[LearningTimeKey]) -> Iterator[list[LearningTimeKey]]:
+    """Those of a day together; of a bulk that reaches back over weeks, some days after the other."""
+    batch: list[LearningTimeKey] = []
+    days: set[date | None] = set()
+    for key in sorted(keys, key=lambda key: key.through or date.max):
+        if len(batch) == BATCH or len(days | {key.through}) > DAYS:
+            yield batch
+            batch, days = [], set()
+        batch.append(key)
+        days.add(key.through)
+    if batch:
+        yield batch
 
 
 def _ask(keys: Sequence[LearningTimeKey], times: LearningTimes) -> None:
@@ -117,10 +164,10 @@ def _ask(keys: Sequence[LearningTimeKey], times: LearningTimes) -> None:
     if not circuit.admits():
         times.errors.update(dict.fromkeys(keys, SnowflakeLeftAlone("Snowflake has failed a moment ago")))
         return
-    began_at, started, status = timezone.now(), time.monotonic(), "ok"
-    found: dict[LearningTimeKey, int | None] = {}
+    began_at, started, status, as_of = timezone.now(), time.monotonic(), "ok", None
+    found: dict[LearningTimeKey, KnownTime] = {}
     try:
-        sums = _sums(keys)
+        as_of, sums = _sums(keys)
     except LearningTimeUnavailable as err:
         status = err.code
         times.errors.update(dict.fromkeys(keys, err))
@@ -131,36 +178,52 @@ def _ask(keys: Sequence[LearningTimeKey], times: LearningTimes) -> None:
         circuit.note_success()
         for key in keys:
             try:
-                found[key] = _whole_seconds(sums.get(key))
+                found[key] = KnownTime(_whole_seconds(sums.get(key)), as_of)
             except InvalidLearningTime as err:
                 status, times.errors[key] = err.code, err
-    times.seconds.update(found)
-    numbers = sum(seconds is not None for seconds in found.values())
+    times.add(found)
+    numbers = sum(known.seconds is not None for known in found.values())
     duration_ms = round((time.monotonic() - started) * 1000)
     times.durations_ms.update(dict.fromkeys(keys, duration_ms))
-    times.statements.append(StatementReport(began_at, duration_ms, len(keys), numbers, status))
-    lines.info("snowflake_client", status, duration_ms=duration_ms, asked=len(keys), found=numbers)
+    times.statements.append(StatementReport(began_at, duration_ms, len(keys), numbers, status, as_of))
+    lines.info("snowflake_client", status, duration_ms=duration_ms, asked=len(keys), found=numbers, as_of=as_of)
 
 
-def _sums(keys: Sequence[LearningTimeKey]) -> dict[LearningTimeKey, Any]:
+def _sums(keys: Sequence[LearningTimeKey]) -> tuple[date | None, dict[LearningTimeKey, Any]]:
     """
-    The SUM of each key that the rollup knows.
+    The last day that the rollup has, and the sum of each key that it knows, through the key's last day.
 
-    Three lists of constants, which Snowflake prunes by; what they cross to beyond the keys is dropped here.
+    Three lists of constants, which Snowflake prunes by; what they cross to beyond the keys is dropped by the caller.
+    The outer join has a row even where the rollup knows none of them.
     """
-    columns = conf.learning_time_columns()
+    columns, table = conf.learning_time_columns(), conf.learning_time_table()
+    day, seconds = columns["date"], columns["seconds"]
     names = [columns["user"], columns["course"], columns["customer"]]
-    values: list[list[Any]] = [list(dict.fromkeys(of_one_column)) for of_one_column in zip(*keys, strict=True)]
+    values: list[list[Any]] = [list(dict.fromkeys(of_one)) for of_one in list(zip(*keys, strict=True))[:3]]
+    throughs = list(dict.fromkeys(key.through for key in keys))
+    bounds = [through.isoformat() for through in throughs if through and day]
+    # Names cannot be bound; these are validated identifiers. Values are bound on the server.
+    sums = [
+        f"SUM(CASE WHEN {day} <= CAST(? AS DATE) THEN {seconds} END)" if through and day else f"SUM({seconds})"
+        for through in throughs
+    ]
+    named = ", ".join([*names, *(f"{total} AS LEARNING_TIME_{number}" for number, total in enumerate(sums))])
     conditions = " AND ".join(
-        f"{name} IN ({', '.join('?' * len(of_one_column))})" for name, of_one_column in zip(names, values, strict=True)
+        f"{name} IN ({', '.join('?' * len(of_one))})" for name, of_one in zip(names, values, strict=True)
     )
     rows = fetch_all(
-        # Names cannot be bound; these are validated identifiers. Values are bound on the server.
-        f"SELECT {', '.join(names)}, SUM({columns['seconds']}) FROM {conf.learning_time_table()} "  # noqa: S608
-        f"WHERE {conditions} GROUP BY {', '.join(names)}",
-        [value for of_one_column in values for value in of_one_column],
+        f"SELECT REACH.AS_OF, SUMS.* FROM (SELECT {f'CAST(MAX({day}) AS DATE)' if day else 'NULL'} AS AS_OF "  # noqa: S608
+        f"FROM {table}) REACH LEFT JOIN (SELECT {named} FROM {table} WHERE {conditions} "
+        f"GROUP BY {', '.join(names)}) SUMS ON TRUE",
+        [*bounds, *(value for of_one in values for value in of_one)],
     )
-    return {LearningTimeKey(int(user), str(course), str(customer)): total for user, course, customer, total in rows}
+    found = {
+        LearningTimeKey(int(user), str(course), str(customer), through): total
+        for _as_of, user, course, customer, *totals in rows
+        if user is not None
+        for through, total in zip(throughs, totals, strict=True)
+    }
+    return (rows[0][0] if rows else None), found
 
 
 def _whole_seconds(total: Any) -> int | None:

@@ -159,7 +159,7 @@ def for_new_rows(rows: Sequence[WebhookTransmissionQueue]) -> None:
     waiting = sum(row.status == WebhookStatus.AWAITING_ENRICHMENT for row in rows)
     if waiting:
         enrichment(conf.lookup_wait().total_seconds())
-    if waiting < len(rows):
+    if any(row.status == WebhookStatus.RECORDED for row in rows):
         delivery()
     # Whatever becomes of these calls: a worker may be killed with one, and nobody may consume the enrichment queue.
     broker.publish_seldom(DELIVERY_TASK, MAX_COUNTDOWN, every=30.0)

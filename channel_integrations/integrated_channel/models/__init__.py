@@ -10,10 +10,11 @@ customers from being deleted.
 
 from channel_integrations.integrated_channel.models.attempt import WebhookDeliveryAttempt
 from channel_integrations.integrated_channel.models.credential import WebhookEndpointCredential
-from channel_integrations.integrated_channel.models.endpoint import (
+from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration
+from channel_integrations.integrated_channel.models.endpoint_choices import (
     ClientAuthentication,
-    EnterpriseWebhookConfiguration,
     LearningTime,
+    LearningTimeTiming,
     Region,
     SignIn,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "ClientAuthentication",
     "EnterpriseWebhookConfiguration",
     "LearningTime",
+    "LearningTimeTiming",
     "Region",
     "SignIn",
     "WebhookDeliveryAttempt",

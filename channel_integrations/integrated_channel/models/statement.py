@@ -22,6 +22,8 @@ class WebhookLookupStatement(models.Model):
     asked = models.PositiveIntegerField(help_text=_("Completions looked up."))
     found = models.PositiveIntegerField(help_text=_("Completions with a number."))
     status = models.CharField(max_length=20)
+    # Nullable for the previous release's code, which inserts statements without it; and where nobody has said.
+    as_of = models.DateField(null=True, help_text=_("The last day that the rollup had."))
 
     class Meta:
         app_label = "channel_webhooks"
@@ -34,6 +36,11 @@ class WebhookLookupStatement(models.Model):
     def ended_at(self) -> datetime:
         """When its answer was there."""
         return self.began_at + timedelta(milliseconds=self.duration_ms)
+
+    @classmethod
+    def latest_with_day(cls) -> "WebhookLookupStatement | None":
+        """The last one that has told how far the rollup reaches."""
+        return cls.objects.filter(as_of__isnull=False).order_by("-began_at").first()
 
     @classmethod
     def record(cls, reports: Sequence[StatementReport]) -> None:

@@ -2,13 +2,14 @@
 """One webhook, and every change of its state."""
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration, Region
+from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration
+from channel_integrations.integrated_channel.models.endpoint_choices import Region
 from channel_integrations.integrated_channel.models.webhook_queryset import WebhookQuerySet
 from channel_integrations.integrated_channel.models.webhook_status import WebhookStatus
 
@@ -56,6 +57,15 @@ class WebhookTransmissionQueue(models.Model):
         null=True, help_text=_("Milliseconds that its statement took; 0 from the cache, empty without a lookup.")
     )
 
+    # These three are nullable for the previous release's code, which inserts webhooks without them.
+    learning_time_as_of = models.DateField(
+        null=True, help_text=_("The last day that the rollup had when the learning time was looked up.")
+    )
+    held_at = models.DateTimeField(null=True, help_text=_("Since when it has waited for its final learning time."))
+    revises = models.UUIDField(
+        null=True, db_index=True, editable=False, help_text=_("The completion whose learning time this one corrects.")
+    )
+
     endpoint_id = models.PositiveBigIntegerField(null=True)
     region = models.CharField(max_length=10, choices=Region.choices, blank=True)
     body = models.TextField(blank=True)
@@ -89,6 +99,16 @@ class WebhookTransmissionQueue(models.Model):
 
     def __str__(self) -> str:
         return str(self.webhook_id)
+
+    @property
+    def day(self) -> date:
+        """The day of the pass, in UTC: the last one whose learning counts."""
+        return self.occurred_at.astimezone(UTC).date()
+
+    @property
+    def learning_time_is_final(self) -> bool:
+        """Whether the rollup had the day of the pass: the number, or that there is none, does not change any more."""
+        return self.learning_time_as_of is not None and self.learning_time_as_of >= self.day
 
     def delay_until(self, moment: datetime) -> None:
         """Have a row that is not yet in the database handled later, with as long a wait for its learning time."""
@@ -129,6 +149,19 @@ class WebhookTransmissionQueue(models.Model):
         """It is not owed, but may be by then; it stays where it is."""
         return self._release(due_at=moment, reason=reason[:100])
 
+    def mark_awaiting_final(self, look_at: datetime, until: datetime) -> bool:
+        """Its number is not final: it is looked up again then, and waited for until then at the latest."""
+        return self._release(
+            status=WebhookStatus.AWAITING_FINAL,
+            due_at=min(look_at, until),
+            enrich_by=until,
+            held_at=self.held_at or timezone.now(),
+            endpoint_id=self.endpoint_id,
+            learning_time=self.learning_time,
+            learning_time_status=self.learning_time_status,
+            reason="",
+        )
+
     def mark_without_endpoint(self, region: str) -> bool:
         """Nobody takes webhooks about learners of this region."""
         return self._release(status=WebhookStatus.NO_ENDPOINT, region=region, reason=f"no endpoint for {region}")
@@ -153,7 +186,7 @@ class WebhookTransmissionQueue(models.Model):
 
 def cancel_rows_of_deleted_endpoint(sender, instance: EnterpriseWebhookConfiguration, **kwargs) -> None:
     """What waited for a deleted endpoint is cancelled; rows being sent find it gone at their next attempt."""
-    for status in (WebhookStatus.PENDING, WebhookStatus.PARKED):
+    for status in (WebhookStatus.AWAITING_FINAL, WebhookStatus.PENDING, WebhookStatus.PARKED):
         waiting = WebhookTransmissionQueue.objects.filter(endpoint_id=instance.pk, status=status)
         pks = list(waiting.order_by("pk").values_list("pk", flat=True))
         WebhookTransmissionQueue.objects.move(pks, status, WebhookStatus.CANCELLED, reason=ENDPOINT_DELETED)

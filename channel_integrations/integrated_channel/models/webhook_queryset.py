@@ -4,7 +4,7 @@
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import Error, models, transaction
@@ -28,12 +28,14 @@ class EnrichmentOutcome(NamedTuple):
     """
     The seconds; or None, and why there is no number. The status is that of ``learning_time_status``.
 
-    ``lookup_ms``: milliseconds that its statement took, 0 from the cache; None where nothing was looked up.
+    ``lookup_ms``: milliseconds that its statement took, 0 from the cache; None where nothing was looked up. ``as_of``:
+    the last day that the rollup had then.
     """
 
     learning_time: int | None
     status: str
     lookup_ms: int | None = None
+    as_of: date | None = None
 
 
 def _its_time(due: str, now: datetime, early: timedelta) -> models.Q:
@@ -112,23 +114,27 @@ class WebhookQuerySet(models.QuerySet):
         """
         now = timezone.now()
         for webhook in webhooks:
-            webhook.learning_time, webhook.learning_time_status, webhook.lookup_ms = outcomes[webhook.pk]
+            outcome = outcomes[webhook.pk]
+            webhook.learning_time, webhook.learning_time_status = outcome.learning_time, outcome.status
+            webhook.lookup_ms, webhook.learning_time_as_of = outcome.lookup_ms, outcome.as_of
             webhook.status = WebhookStatus.RECORDED
-        own = ["learning_time", "learning_time_status", "lookup_ms"]
+        own = ["learning_time", "learning_time_status", "lookup_ms", "learning_time_as_of"]
         return self._write_back(webhooks, own, status=WebhookStatus.RECORDED, due_at=now)
 
-    def mark_addressed(self, webhooks: "Sequence[WebhookTransmissionQueue]") -> int:
+    def mark_addressed(self, webhooks: "Sequence[WebhookTransmissionQueue]") -> set[int]:
         """
         Keep what every attempt will send, and where; from now on these rows of one claim wait for their endpoint.
 
         Their ``endpoint_id``, ``region`` and ``body`` have been set, and ``learning_time`` may have been taken away.
-        What has lost its lease is not written.
+        Returns the primary keys of those whose lease had not been lost; the others are not written.
         """
-        now = timezone.now()
+        now, pks = timezone.now(), {webhook.pk for webhook in webhooks}
         for webhook in webhooks:
             webhook.status, webhook.reason = WebhookStatus.PENDING, ""
         own = ["endpoint_id", "region", "body", "learning_time", "learning_time_status"]
-        return self._write_back(webhooks, own, status=WebhookStatus.PENDING, reason="", due_at=now)
+        if self._write_back(webhooks, own, status=WebhookStatus.PENDING, reason="", due_at=now) < len(pks):
+            pks = set(self.filter(pk__in=pks, status=WebhookStatus.PENDING, due_at=now).values_list("pk", flat=True))
+        return pks
 
     def mark_delivered(self, webhooks: "Sequence[WebhookTransmissionQueue]") -> set[int]:
         """Their endpoints have taken them; returns the primary keys of those whose lease had not been lost."""

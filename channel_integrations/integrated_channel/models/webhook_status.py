@@ -9,6 +9,7 @@ class WebhookStatus(models.TextChoices):
     """Where a webhook stands; ``UNFINISHED`` are those that something will move without an operator."""
 
     AWAITING_ENRICHMENT = "awaiting_enrichment", _("waiting for its learning time")
+    AWAITING_FINAL = "awaiting_final", _("waiting until its learning time is final")
     RECORDED = "recorded", _("to be addressed")
     PENDING = "pending", _("to be sent")
     NO_ENDPOINT = "no_endpoint", _("no endpoint for the learner's region")
@@ -18,5 +19,10 @@ class WebhookStatus(models.TextChoices):
     CANCELLED = "cancelled", _("cancelled")
 
 
-UNFINISHED = (WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.RECORDED, WebhookStatus.PENDING)
+UNFINISHED = (
+    WebhookStatus.AWAITING_ENRICHMENT,
+    WebhookStatus.AWAITING_FINAL,
+    WebhookStatus.RECORDED,
+    WebhookStatus.PENDING,
+)
 FINISHED = (WebhookStatus.DELIVERED, WebhookStatus.FAILED, WebhookStatus.CANCELLED)

@@ -2,13 +2,17 @@
 """From recorded rows to ones that wait for their endpoint: are they owed, where do they go, what do they say."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from uuid import UUID
 
+from django.db import transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.exceptions import NoWebhookConfigured, WebhookNotOwed
+from channel_integrations.integrated_channel.formats import Facts, NumberFacts, format_of, to_body
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -16,9 +20,9 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
-from channel_integrations.integrated_channel.payloads import completion_payload, enrollment_payload, to_body
-from channel_integrations.integrated_channel.services import reasons, rollout
+from channel_integrations.integrated_channel.services import final_number, reasons, revisions, rollout
 from channel_integrations.integrated_channel.services.enrollments import look_again_at
+from channel_integrations.integrated_channel.services.outbox import insert_missing
 from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
 from channel_integrations.integrated_channel.services.region_service import Region, find_region, sign_on_regions
 from channel_integrations.integrated_channel.services.webhook_routing import endpoint_for
@@ -30,6 +34,21 @@ lines = LogLines(__name__)
 BATCH = 100
 #: an address as old as this is looked at again before it is used
 ADDRESSED_LATELY = timedelta(minutes=10)
+
+
+@dataclass
+class _Around:
+    """What rows that are addressed together share, and the revisions that they may ask for, by primary key."""
+
+    sign_on: dict[int, Region]
+    originals: Mapping[UUID, WebhookTransmissionQueue]
+    revisions: dict[int, WebhookTransmissionQueue] = field(default_factory=dict)
+
+    def number_of(self, webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration) -> NumberFacts:
+        """What is said of the learning time beside the seconds."""
+        if webhook.revises:
+            return NumberFacts(True, webhook.revises, self.originals[webhook.revises].learning_time)
+        return NumberFacts(endpoint.states_as_of is True, webhook.webhook_id if endpoint.revises else None)
 
 
 def address_due() -> int:
@@ -84,23 +103,26 @@ def _sign_on_regions(
 def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
     owed = owed_for(webhooks)
     sign_on = _sign_on_regions(webhooks, owed)
+    around = _Around(sign_on, revisions.originals_of(webhooks))
     addressed = []
     for webhook in webhooks:
         try:
-            if _is_addressed(webhook, owed[webhook.pk], sign_on):
+            if _is_addressed(webhook, owed[webhook.pk], around):
                 addressed.append(webhook)
         except Exception as err:  # One row's trouble must not hold up the others; its lease ends, it is tried again.
             lines.failure("webhook_addressing", err, webhook_id=webhook.webhook_id)
-    WebhookTransmissionQueue.objects.mark_addressed(addressed)
+    with transaction.atomic() if around.revisions else nullcontext():
+        written = WebhookTransmissionQueue.objects.mark_addressed(addressed)
+        insert_missing([row for pk, row in around.revisions.items() if pk in written])
     tell(addressed=len(addressed))
 
 
-def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed, sign_on: dict[int, Region]) -> bool:
+def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed, around: "_Around") -> bool:
     """Whether endpoint and body are set now; else the row has been moved to where it belongs."""
     try:
         if isinstance(owed, WebhookNotOwed):
             raise owed
-        endpoint = _endpoint_of(webhook, owed, sign_on)
+        endpoint = _endpoint_of(webhook, owed, around.sign_on)
     except WebhookNotOwed as err:
         _cancel_or_look_again(webhook, err)
         return False
@@ -115,18 +137,46 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
         if webhook.mark_parked(endpoint.pk):
             lines.info("webhook_addressing", "parked", webhook_id=webhook.webhook_id, endpoint_id=endpoint.pk)
         return False
+    return _is_written(webhook, owed, endpoint, around)
+
+
+def _is_written(
+    webhook: WebhookTransmissionQueue, owed: Owed, endpoint: EnterpriseWebhookConfiguration, around: "_Around"
+) -> bool:
+    """Whether the body is set now; else the row waits for its number, or is cancelled."""
     reason = rollout.current().reason_against(owed.customer.pk, owed.learner.pk, [endpoint.learning_time])
     if reason:
         webhook.forget_learning_time(reason)
+    try:
+        if _has_to_wait(webhook, endpoint, reason, around):
+            return False
+    except WebhookNotOwed as err:
+        _cancel(webhook, err)
+        return False
     webhook.region = endpoint.region
-    webhook.body = to_body(_payload(webhook, owed))
+    facts = Facts(owed.customer, owed.learner, around.number_of(webhook, endpoint))
+    webhook.body = to_body(format_of(endpoint).payload(webhook, facts))
+    if not reason and revisions.is_wanted(webhook, endpoint):
+        around.revisions[webhook.pk] = revisions.row_for(webhook, endpoint)
     return True
 
 
-def _payload(webhook: WebhookTransmissionQueue, owed: Owed) -> dict[str, Any]:
-    if webhook.event_type == COURSE_ENROLLMENT:
-        return enrollment_payload(webhook, owed.customer, owed.learner)
-    return completion_payload(webhook, owed.customer, owed.learner, webhook.learning_time)
+def _has_to_wait(
+    webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration, plain: str, around: "_Around"
+) -> bool:
+    """
+    Whether it has been put off until its number is final.
+
+    :param plain: why no number may be sent now
+    :raises WebhookNotOwed: a revision that is not to be sent
+    """
+    if webhook.revises:
+        waits = revisions.has_to_wait(webhook, around.originals.get(webhook.revises), endpoint, plain)
+    else:
+        waits = not plain and final_number.has_to_wait(webhook, endpoint)
+    if waits:
+        lines.info("webhook_addressing", "awaits_final", webhook_id=webhook.webhook_id, endpoint_id=endpoint.pk)
+    return waits
 
 
 def _cancel_or_look_again(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
@@ -146,7 +196,7 @@ def _endpoint_of(
     webhook: WebhookTransmissionQueue, owed: Owed, sign_on: dict[int, Region]
 ) -> EnterpriseWebhookConfiguration:
     region = find_region(owed.learner.pk, owed.customer, sign_on).region
-    if webhook.body:
+    if webhook.body or webhook.revises:
         endpoint = next((each for each in owed.endpoints if each.pk == webhook.endpoint_id), None)
         if endpoint is None:
             raise WebhookNotOwed(ENDPOINT_DELETED)

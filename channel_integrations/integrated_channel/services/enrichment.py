@@ -9,9 +9,11 @@ next one. A completion that comes alone waits for nobody.
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import Error
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf, wake_up
@@ -95,14 +97,18 @@ def release_overdue() -> int:
     """
     now, off = timezone.now(), rollout.latest().off
     rows = WebhookTransmissionQueue.objects.due(WebhookStatus.AWAITING_ENRICHMENT, now, early=conf.lookup_wait())
+    # One that has waited for its final number may have one that is not: that goes out rather than none.
+    plain: dict[str, Any] = {"learning_time": None, "learning_time_status": off}
     if not off:
         rows = rows.filter(enrich_by__lte=now)
+        known = When(learning_time__isnull=False, then=F("learning_time_status"))
+        plain = {"learning_time_status": Case(known, default=Value(OVERDUE))}
     return WebhookTransmissionQueue.objects.move(
         list(rows.values_list("pk", flat=True)[:BATCH]),
         WebhookStatus.AWAITING_ENRICHMENT,
         WebhookStatus.RECORDED,
-        learning_time_status=off or OVERDUE,
         due_at=now,
+        **plain,
     )
 
 
@@ -126,9 +132,10 @@ def _enrich(webhooks: Sequence[WebhookTransmissionQueue]) -> int:
     started = time.monotonic()
     plain = _reasons_against(webhooks)
     wanted = [webhook for webhook in webhooks if not plain[webhook.pk]]
-    times = SnowflakeLearningTimeClient().get_learning_times(map(_key_of, wanted))
+    again = {_key_of(webhook) for webhook in wanted if webhook.learning_time_status or webhook.revises}
+    times = SnowflakeLearningTimeClient().get_learning_times(map(_key_of, wanted), anew=again)
     outcomes = {webhook.pk: EnrichmentOutcome(None, plain[webhook.pk]) for webhook in webhooks}
-    outcomes.update({webhook.pk: _outcome(times, _key_of(webhook)) for webhook in wanted})
+    outcomes.update({webhook.pk: _outcome(times, webhook) for webhook in wanted})
     passed_on = WebhookTransmissionQueue.objects.mark_enriched(webhooks, outcomes)
     _keep(times.statements)
     tell(found=sum(seconds is not None for seconds in times.seconds.values()), failed=len(times.errors))
@@ -163,14 +170,21 @@ def _reasons_against(webhooks: Sequence[WebhookTransmissionQueue]) -> dict[int, 
 
 
 def _key_of(webhook: WebhookTransmissionQueue) -> LearningTimeKey:
-    return LearningTimeKey(webhook.user_id, webhook.course_id, str(webhook.enterprise_customer_uuid))
+    customer = str(webhook.enterprise_customer_uuid)
+    return LearningTimeKey(webhook.user_id, webhook.course_id, customer, webhook.day)
 
 
-def _outcome(times: LearningTimes, key: LearningTimeKey) -> EnrichmentOutcome:
+def _outcome(times: LearningTimes, webhook: WebhookTransmissionQueue) -> EnrichmentOutcome:
+    """What has been found before is not lost by a lookup that fails."""
+    key = _key_of(webhook)
+    if key in times.errors and webhook.learning_time is not None:
+        return EnrichmentOutcome(webhook.learning_time, FOUND, webhook.lookup_ms, webhook.learning_time_as_of)
     if key in times.errors:
         return EnrichmentOutcome(None, times.errors[key].code, times.durations_ms.get(key))
     seconds = times.seconds[key]
-    return EnrichmentOutcome(seconds, NO_ROW if seconds is None else FOUND, times.durations_ms[key])
+    return EnrichmentOutcome(
+        seconds, NO_ROW if seconds is None else FOUND, times.durations_ms[key], times.days.get(key)
+    )
 
 
 def _log(webhooks: Sequence[WebhookTransmissionQueue], times: LearningTimes, duration_ms: float) -> None:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION, CoursePass
-from channel_integrations.integrated_channel.services import rollout, suppression
+from channel_integrations.integrated_channel.services import final_number, rollout, suppression
 from channel_integrations.integrated_channel.services.reasons import ENDPOINT_OFF
 from channel_integrations.integrated_channel.services.recipients import customers_of, find_recipients
 
@@ -84,7 +84,7 @@ def _record(course_pass: CoursePass) -> list[WebhookTransmissionQueue]:
         if customer not in have_row and reason:
             reasons[customer] = reason
         elif customer not in have_row:
-            owed.append(new_row(course_pass, customer, recipient.switches))
+            owed.append(new_row(course_pass, customer, recipient.switches, hold=recipient.hold))
     made = insert_missing(owed, looked=not is_new)
     suppression.note_after_commit(course_pass, reasons)
     return made
@@ -98,7 +98,7 @@ def record_passes(course_id: str, passes: Sequence[CoursePass]) -> list[WebhookT
     """
     recent = {course_pass.user_id: course_pass for course_pass in passes if not is_too_old(course_pass)}
     owed = [
-        new_row(recent[recipient.user_id], recipient.enterprise_customer_uuid, recipient.switches)
+        new_row(recent[recipient.user_id], recipient.enterprise_customer_uuid, recipient.switches, hold=recipient.hold)
         for recipient in (find_recipients(course_id, recent) if recent else ())
         if not recipient.reason_against(recent[recipient.user_id])
     ]
@@ -122,11 +122,16 @@ def new_row(
     switches: Collection[str | None],
     *,
     backfilled: bool = False,
+    hold: timedelta | None = None,
 ) -> WebhookTransmissionQueue:
-    """A row that is not yet in the database, due now; ``switches`` are those of the endpoints that may get it."""
+    """
+    A row that is not yet in the database, due now; ``switches`` are those of the endpoints that may get it.
+
+    :param hold: how long they all wait for a final learning time; the row is then due when that may be there
+    """
     now = timezone.now()
     plain = rollout.current().reason_against(enterprise_customer_uuid, course_pass.user_id, switches)
-    return WebhookTransmissionQueue(
+    row = WebhookTransmissionQueue(
         deduplication_key=course_pass.deduplication_key(enterprise_customer_uuid),
         event_type=COURSE_COMPLETION,
         enterprise_customer_uuid=enterprise_customer_uuid,
@@ -142,6 +147,9 @@ def new_row(
         due_at=now if plain else now + conf.lookup_wait(),
         backfilled=backfilled,
     )
+    if hold and not plain:
+        final_number.hold_new_row(row, hold)
+    return row
 
 
 def missing(candidates: Sequence[WebhookTransmissionQueue]) -> list[WebhookTransmissionQueue]:

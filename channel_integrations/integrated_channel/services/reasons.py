@@ -14,3 +14,6 @@ ENROLLED_BEFORE_LINK = "enrolled before the learner was linked"
 ENROLLED_BEFORE_SEND_FROM = "enrolled before the endpoint's send_from"
 #: of a new pass, where each of the customer's endpoints is so
 ENDPOINT_OFF = "endpoint switched off by its operator"
+#: of revisions
+NO_REVISIONS = "the endpoint takes no revisions"
+NUMBER_STANDS = "the number that was sent stands"

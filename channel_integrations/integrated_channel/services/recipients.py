@@ -8,7 +8,7 @@ A link counts while it is linked; its ``active`` says only which customer the le
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -19,6 +19,8 @@ from enterprise.models import EnterpriseCustomer, EnterpriseCustomerUser
 
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.exceptions import WebhookNotOwed
+from channel_integrations.integrated_channel.models.endpoint_choices import LearningTimeTiming
+from channel_integrations.integrated_channel.models.learning_time_options import waits
 from channel_integrations.integrated_channel.passes import CoursePass
 from channel_integrations.integrated_channel.services import reasons
 from channel_integrations.integrated_channel.services.audit_reporting import without_audit_reporting
@@ -34,6 +36,8 @@ class Wants(NamedTuple):
     #: NULL where a release wrote the endpoint that did not know of them
     sends_completions: bool | None
     sends_enrollments: bool | None
+    learning_time_timing: str | None
+    hold_hours: int | None
 
     @property
     def completions(self) -> bool:
@@ -110,6 +114,14 @@ class Recipient:
         """Those for learning time that are on; which endpoint gets the webhook is decided when it is addressed."""
         return {endpoint.learning_time for endpoint in self.endpoints if endpoint.active}
 
+    @property
+    def hold(self) -> timedelta | None:
+        """How long each endpoint that is on waits for a final learning time; None where one does not wait."""
+        on = [endpoint for endpoint in self.endpoints if endpoint.active and endpoint.completions]
+        if any(endpoint.learning_time_timing != LearningTimeTiming.HOLD for endpoint in on):
+            return None
+        return min((waits(endpoint.hold_hours) for endpoint in on), default=None)
+
 
 def customers_of(user_id: int) -> dict[UUID, bool]:
     """
@@ -163,6 +175,8 @@ def find_recipients(
             "enterprise_customer__webhook_endpoints__active",
             "enterprise_customer__webhook_endpoints__sends_completions",
             "enterprise_customer__webhook_endpoints__sends_enrollments",
+            "enterprise_customer__webhook_endpoints__learning_time_timing",
+            "enterprise_customer__webhook_endpoints__hold_hours",
         )
     )
     recipients: dict[int, Recipient] = {}

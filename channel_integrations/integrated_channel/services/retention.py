@@ -107,6 +107,7 @@ def _scrub(pks: Sequence[int], reason: str) -> int:
         enrollment_mode=None,
         enrollment_is_active=None,
         learning_time=None,
+        learning_time_as_of=None,
         body="",
         lease_token=None,
         purged_at=now,

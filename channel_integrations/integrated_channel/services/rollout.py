@@ -35,6 +35,7 @@ FLAG_OFF = "flag_off"
 PAUSED = "paused"
 ENDPOINT_NEVER = "endpoint_never"
 NOT_ROLLED_OUT = "not_rolled_out"
+REASONS = (FLAG_OFF, PAUSED, ENDPOINT_NEVER, NOT_ROLLED_OUT)
 
 
 def bucket(customer_uuid: UUID, user_id: int) -> int:

@@ -19,7 +19,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.services import endpoint_gate, retention
+from channel_integrations.integrated_channel.services import endpoint_gate, final_number, retention
 from channel_integrations.integrated_channel.services.enrichment import release_overdue
 from channel_integrations.integrated_channel.services.reconciliation import record_missing_passes
 
@@ -34,6 +34,8 @@ RETENTION = "retention"
 RETENTION_INTERVAL = timedelta(hours=1)
 #: webhooks purged by one sweep: a few seconds' work
 PURGED_AT_ONCE = 2000
+TOLD = "final-numbers"
+TOLD_INTERVAL = timedelta(minutes=1)
 STRAYS = "strays"
 STRAYS_INTERVAL = timedelta(minutes=1)
 #: a row that waits for its lookup longer than this has probably lost its wake-up
@@ -51,6 +53,7 @@ def tidy(seconds: float = math.inf) -> None:
     deadline = time.monotonic() + seconds
     while release_overdue() and time.monotonic() < deadline:
         continue  # batch by batch: what a kill switch sets free is to go out at once
+    _release_held(deadline)
     if _without_wake_up():
         wake_up.enrichment()
     if WebhookLease.acquire(STRAYS, STRAYS_INTERVAL):
@@ -61,6 +64,18 @@ def tidy(seconds: float = math.inf) -> None:
         retention.purge(conf.retention(), PURGED_AT_ONCE, deadline)
         retention.forget_statements(conf.retention())
         retention.forget_suppressions(conf.retention(), deadline)
+
+
+def _release_held(deadline: float) -> None:
+    """What waits for its final learning time and has waited long enough, or has been told of."""
+    released = 0
+    while (some := final_number.release_due()) and time.monotonic() < deadline:
+        released += some
+    if WebhookLease.acquire(TOLD, TOLD_INTERVAL):
+        while (some := final_number.release_told()) and time.monotonic() < deadline:
+            released += some
+    if released or some:
+        wake_up.enrichment()
 
 
 def hand_over() -> None:
@@ -108,7 +123,7 @@ def patience_of(task_seconds: float) -> float:
 def _next_due() -> datetime | None:
     """When there is next something to do: a row's due time, for pending ones no sooner than their endpoint opens."""
     moments = [endpoint_gate.next_opening()]
-    for status in (WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.RECORDED):
+    for status in (WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.AWAITING_FINAL, WebhookStatus.RECORDED):
         rows = WebhookTransmissionQueue.objects.filter(status=status)
         first = rows.order_by("due_at").values_list("due_at", flat=True).first()
         if first and status == WebhookStatus.AWAITING_ENRICHMENT:

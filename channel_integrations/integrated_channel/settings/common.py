@@ -27,7 +27,8 @@ DEFAULTS = {
     # .. setting_name: CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS
     # .. setting_default: the names of the edX rollup
     # .. setting_description: Column names of the rollup for user, course, customer and seconds, and for the date of a
-    #     row, which webhook_doctor alone asks for.
+    #     row: what comes after the day of the pass does not count. Of a rollup without days, "date" is None; learning
+    #     time is then never final.
     "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS": {
         "user": "USER_ID",
         "course": "COURSERUN_KEY",
@@ -44,6 +45,11 @@ DEFAULTS = {
     # .. setting_description: How long a lookup waits for others to share its statement. A warehouse bills a minute or
     #     more for each time that it wakes: completions that come thinly cost less when they wait for one another.
     "CHANNEL_WEBHOOKS_LOOKUP_WAIT_SECONDS": 0,
+    # .. setting_name: CHANNEL_WEBHOOKS_ROLLUP_READY_AT
+    # .. setting_default: "06:00"
+    # .. setting_description: From when on, in UTC, the rollup is expected to have the day before. Completions that wait
+    #     for a final learning time are then looked up together, and again ever more hours later until it is there.
+    "CHANNEL_WEBHOOKS_ROLLUP_READY_AT": "06:00",
     # .. setting_name: CHANNEL_WEBHOOKS_WAREHOUSE_AUTO_SUSPEND_SECONDS
     # .. setting_default: 60
     # .. setting_description: The AUTO_SUSPEND of SNOWFLAKE_CONFIG's warehouse, for counting how often we wake it.

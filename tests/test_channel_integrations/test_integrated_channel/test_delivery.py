@@ -137,7 +137,7 @@ def test_who_has_lost_the_lease_writes_nothing(webhook):
     assert claim(webhook)
     assert slow.mark_failed("too late") is False
     slow.endpoint_id, slow.region, slow.body = 1, "US", "{}"
-    assert WebhookTransmissionQueue.objects.mark_addressed([slow]) == 0
+    assert WebhookTransmissionQueue.objects.mark_addressed([slow]) == set()
     assert WebhookTransmissionQueue.objects.mark_delivered([slow]) == set()
     webhook.refresh_from_db()
     assert (webhook.status, webhook.body) == (WebhookStatus.RECORDED, "")

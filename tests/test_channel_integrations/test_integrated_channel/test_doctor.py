@@ -482,11 +482,17 @@ def test_an_empty_rollup(committed_db, snowflake):
     assert_red(finding("snowflake data"), Status.WARNING, "is empty", "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE")
 
 
-def test_a_rollup_without_the_date_that_lookups_do_without(committed_db, snowflake, settings):
+def test_a_rollup_whose_day_has_another_name(committed_db, snowflake, settings):
     settings.CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"date": "DAY"}
     found = findings("snowflake data")
+    assert_red(found["snowflake table"], Status.PROBLEM, "cannot be read", "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS")
+
+
+def test_a_rollup_without_days(committed_db, snowflake, settings):
+    settings.CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"date": None}
+    found = findings("snowflake data")
     assert found["snowflake table"].status is Status.OK
-    assert_red(found["snowflake data"], Status.WARNING, "no column DAY", "DESCRIBE TABLE PROD.BUSINESS_INTELLIGENCE.")
+    assert_red(found["snowflake data"], Status.WARNING, "never final", "CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS")
 
 
 # ---- what the processes share

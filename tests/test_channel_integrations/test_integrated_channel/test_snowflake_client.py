@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import UUID
@@ -24,6 +25,7 @@ from channel_integrations.integrated_channel.circuit import Circuit
 from channel_integrations.integrated_channel.learning_time_cache import cache_key
 from channel_integrations.integrated_channel.snowflake_client import (
     BATCH,
+    DAYS,
     LearningTimeKey,
     SnowflakeLearningTimeClient,
     _whole_seconds,
@@ -181,17 +183,32 @@ def test_an_error_is_not_cached(snowflake, settings):
 
 def test_table_and_columns_are_settings(snowflake, settings):
     snowflake.execute(
-        "CREATE OR REPLACE TABLE PROD.BUSINESS_INTELLIGENCE.OURS (WHO INT, RUN VARCHAR, PAYER VARCHAR, SECS INT)"
+        "CREATE OR REPLACE TABLE PROD.BUSINESS_INTELLIGENCE.OURS "
+        "(WHO INT, RUN VARCHAR, PAYER VARCHAR, SECS INT, DAY DATE)"
     )
-    snowflake.execute("INSERT INTO PROD.BUSINESS_INTELLIGENCE.OURS VALUES (?, ?, ?, ?)", (7, COURSE, str(CUSTOMER), 99))
+    for day, seconds in (("2026-11-20", 99), ("2026-11-21", 1)):
+        row = (7, COURSE, str(CUSTOMER), seconds, day)
+        snowflake.execute("INSERT INTO PROD.BUSINESS_INTELLIGENCE.OURS VALUES (?, ?, ?, ?, ?)", row)
     settings.CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE = "PROD.BUSINESS_INTELLIGENCE.OURS"
     settings.CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {
         "user": "WHO",
         "course": "RUN",
         "customer": "PAYER",
         "seconds": "SECS",
+        "date": "DAY",
     }
-    assert ask() == 99
+    times = ask_for([key(7, through=date(2026, 11, 20)), key(7)])
+    assert list(times.seconds.values()) == [99, 100]
+    assert times.as_of == date(2026, 11, 21)
+
+
+def test_a_rollup_without_days_is_summed_as_a_whole(snowflake, settings):
+    snowflake.add(7, COURSE, CUSTOMER, 60)
+    snowflake.execute("ALTER TABLE PROD.BUSINESS_INTELLIGENCE.LEARNING_TIME DROP COLUMN DATE")
+    settings.CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"date": None}
+    times = ask_for([key(7, through=date(2026, 1, 1)), key(8, through=date(2026, 1, 1))])
+    assert list(times.seconds.values()) == [60, None]
+    assert times.as_of is None
 
 
 def test_one_login_serves_many_lookups(wire):
@@ -510,8 +527,67 @@ def ask_for(keys):
     return SnowflakeLearningTimeClient().get_learning_times(keys)
 
 
-def key(user_id, course=COURSE, customer=CUSTOMER):
-    return LearningTimeKey(user_id, course, str(customer))
+def key(user_id, course=COURSE, customer=CUSTOMER, through=None):
+    return LearningTimeKey(user_id, course, str(customer), through)
+
+
+def november(day):
+    return date(2026, 11, day)
+
+
+def test_what_comes_after_the_last_day_does_not_count(snowflake):
+    for day, seconds in ((18, 100), (19, 20), (20, 3)):
+        snowflake.add(7, COURSE, CUSTOMER, seconds, str(november(day)))
+    wanted = [key(7, through=november(day)) for day in (17, 18, 19, 20, 21)] + [key(7)]
+    times = ask_for(wanted)
+    assert list(map(times.seconds.get, wanted)) == [None, 100, 120, 123, 123, 123]
+    assert len(times.statements) == 1
+
+
+def test_a_day_of_zero_is_a_number_and_a_day_to_come_is_none(snowflake):
+    snowflake.add(7, COURSE, CUSTOMER, 0, str(november(19)))
+    snowflake.add(7, COURSE, CUSTOMER, 60, str(november(20)))
+    wanted = [key(7, through=november(18)), key(7, through=november(19))]
+    assert list(map(ask_for(wanted).seconds.get, wanted)) == [None, 0]
+
+
+def test_how_far_the_rollup_reaches_is_told_with_the_answer_and_from_the_cache(snowflake):
+    """Also of a learner whom it does not know."""
+    snowflake.add(7, COURSE, CUSTOMER, 60, str(november(19)))
+    first = ask_for([key(8, through=november(20))])
+    assert (first.as_of, first.statements[0].as_of) == (november(19), november(19))
+    snowflake.add(7, COURSE, CUSTOMER, 60, str(november(20)))
+    again = ask_for([key(8, through=november(20)), key(7, through=november(20))])
+    assert again.days == {key(8, through=november(20)): november(19), key(7, through=november(20)): november(20)}
+    assert again.as_of == november(20)
+
+
+def test_an_empty_rollup_reaches_nowhere(snowflake):
+    times = ask_for([key(7, through=november(20))])
+    assert (times.seconds, times.as_of) == ({key(7, through=november(20)): None}, None)
+
+
+def test_another_last_day_is_another_answer_in_the_cache(snowflake):
+    snowflake.add(7, COURSE, CUSTOMER, 60, str(november(20)))
+    assert ask_for([key(7, through=november(19))]).seconds == {key(7, through=november(19)): None}
+    assert ask() == 60
+
+
+def test_what_is_asked_anew_is_asked_past_the_cache_and_kept(snowflake):
+    wanted = key(7, through=november(20))
+    assert ask_for([wanted]).seconds == {wanted: None}
+    snowflake.add(7, COURSE, CUSTOMER, 60, str(november(20)))
+    assert ask_for([wanted]).seconds == {wanted: None}
+    assert SnowflakeLearningTimeClient().get_learning_times([wanted], anew={wanted}).seconds == {wanted: 60}
+    assert ask_for([wanted]).seconds == {wanted: 60}
+
+
+def test_many_last_days_make_more_statements_the_days_in_their_order(snowflake):
+    snowflake.add(7, COURSE, CUSTOMER, 60, str(november(1)))
+    wanted = [key(user_id, through=november(day)) for user_id in (7, 8) for day in range(2 * DAYS + 1, 0, -1)]
+    times = ask_for(wanted)
+    assert [report.asked for report in times.statements] == [2 * DAYS, 2 * DAYS, 2]
+    assert {each: 60 if each.user_id == 7 else None for each in wanted} == times.seconds
 
 
 def test_many_are_looked_up_with_one_statement_and_kept_with_one_write(snowflake, wire):

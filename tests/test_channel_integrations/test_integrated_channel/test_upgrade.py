@@ -92,6 +92,7 @@ def value_for(field: models.Field) -> Any:
         (models.ForeignKey, uuid.uuid4() if "customer" in field.name else number),
         (models.UUIDField, uuid.uuid4()),
         (models.DateTimeField, timezone.now() - datetime.timedelta(minutes=number)),
+        (models.DateField, datetime.date(2026, 1, 1) + datetime.timedelta(days=number)),
         (models.BooleanField, True),
         (models.FloatField, number / 1024),
         (models.JSONField, {"date": str(number)}),

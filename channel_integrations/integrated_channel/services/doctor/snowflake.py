@@ -23,7 +23,7 @@ STATEMENT_SECONDS = 10.0
 #: the rollup is a daily one
 STALE_AFTER = timedelta(days=2)
 #: what a lookup asks for
-LOOKED_UP = ("user", "course", "customer", "seconds")
+LOOKED_UP = ("user", "course", "customer", "seconds", "date")
 #: Snowflake's numbers for a sign-in that it refuses, and for a session without a warehouse
 REFUSED = range(390_000, 400_000)
 KEY_REFUSED, NAME_REFUSED = 390_144, 390_201
@@ -51,7 +51,7 @@ def sign_in() -> Findings:
 def table() -> Findings:
     """Whether a lookup may read what it reads."""
     columns, name = conf.learning_time_columns(), conf.learning_time_table()
-    asked = ", ".join(columns[key] for key in LOOKED_UP)
+    asked = ", ".join(columns[key] for key in LOOKED_UP if columns[key])
     try:
         _ask(STATEMENT_SECONDS, f"SELECT {asked} FROM {name} WHERE 1 = 0")  # noqa: S608  (validated identifiers)
     except SnowflakeQueryFailed as err:
@@ -69,16 +69,16 @@ def table() -> Findings:
 def freshness() -> Findings:
     """How old the rollup's latest day is."""
     column, name = conf.learning_time_columns()["date"], conf.learning_time_table()
-    statement = f"SELECT MAX({column}) FROM {name}"  # noqa: S608  (as above)
-    try:
-        row = _ask(STATEMENT_SECONDS, statement)
-    except SnowflakeQueryFailed:
+    if column is None:
         yield warning(
-            f"{name} has no column {column} that can be read: how fresh it is cannot be said (lookups do without it)",
-            f"See what it is called, in Snowflake: DESCRIBE TABLE {_full_name()}; and name it: "
+            f"{name} has no days: how fresh it is cannot be said, and learning time is never final",
+            "Ask the rollup's owners for a row for each day, and name its column: "
             'CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"date": "THE_COLUMN"}',
         )
         return
+    statement = f"SELECT MAX({column}) FROM {name}"  # noqa: S608  (as above)
+    try:
+        row = _ask(STATEMENT_SECONDS, statement)
     except (LearningTimeUnavailable, NoAnswer) as err:
         yield warning(f"{name}: {err}", _warehouse_advice())
         return

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
-from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.models import (
     WebhookDeliveryAttempt,
     WebhookStatus,
     WebhookTransmissionQueue,
 )
+from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
 from channel_integrations.integrated_channel.services.figures.percentiles import Percentiles
 
 #: deliveries that are looked at, at the most
@@ -77,13 +77,13 @@ def latest(window: timedelta) -> Deliveries:
     """
     The latest deliveries of so lately, ``SAMPLE`` of them at most; with two queries.
 
-    What was backfilled or replayed is left out: it did not go out when the learner passed. So are enrolments: they
-    wait for their sponsorship.
+    What was backfilled or replayed is left out: it did not go out when the learner passed. So is what has waited for
+    its final learning time, and so are revisions and enrolments: these wait for their sponsorship.
     """
     ended = WebhookTransmissionQueue.objects.filter(finished_at__gte=timezone.now() - window)
     names = (
         "pk", "status", "backfilled", "attempts_made", "tries", "occurred_at", "finished_at", "lookup_ms",
-        "learning_time_status", "event_type",
+        "learning_time_status", "event_type", "held_at",
     )  # fmt: skip
     rows = list(ended.order_by("-finished_at").values_list(*names, named=True)[: SAMPLE + 1])
     is_capped, rows = len(rows) > SAMPLE, rows[:SAMPLE]
@@ -97,7 +97,8 @@ def latest(window: timedelta) -> Deliveries:
         )
         for row in rows
         if row.status == WebhookStatus.DELIVERED
-        and row.event_type != COURSE_ENROLLMENT
+        and row.event_type == COURSE_COMPLETION
+        and row.held_at is None
         and not row.backfilled
         and row.attempts_made == row.tries
     ]

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What was sent, beside what the warehouse says now."""
+"""
+What was sent, beside what the warehouse says now, each through the day of the pass.
+
+While the rollup lacks that day, equal numbers would prove nothing: it is too early to compare.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -95,49 +100,68 @@ class Tally:
 
 @dataclass
 class Comparison:
-    """All of it, by customer, and what was asked for it."""
+    """
+    All of it, by what it was when it was sent, by customer, and what was asked for it.
+
+    ``too_early`` passed on a day that the rollup does not have, which reaches ``as_of`` (None where nobody can say).
+    """
 
     total: Tally = field(default_factory=Tally)
+    final: Tally = field(default_factory=Tally)
+    not_final: Tally = field(default_factory=Tally)
     by_customer: dict[UUID, Tally] = field(default_factory=dict)
+    too_early: int = 0
+    as_of: date | None = None
     statements: list[StatementReport] = field(default_factory=list)
 
     def add(self, one: Compared) -> None:
         """Count one more."""
-        self.total.each.append(one)
-        self.by_customer.setdefault(one.sent.customer_uuid, Tally()).each.append(one)
+        of_customer = self.by_customer.setdefault(one.sent.customer_uuid, Tally())
+        for tally in (self.total, self.final if one.sent.is_final else self.not_final, of_customer):
+            tally.each.append(one)
 
 
-def kind_of(sent: int | None, now: int | None) -> Kind:
-    """Zero is a number, None is none."""
-    if sent == now:
-        return Kind.NO_NUMBER if now is None else Kind.EQUAL
+def kind_of(sent: int | None, now: int | None, tolerance: int = 0) -> Kind:
+    """
+    Zero is a number, None is none.
+
+    :param tolerance: seconds by which numbers may differ and are still the same
+    """
     if sent is None:
-        return Kind.MISSING_THEN
-    return Kind.GONE_NOW if now is None else Kind.DRIFTED
+        return Kind.NO_NUMBER if now is None else Kind.MISSING_THEN
+    if now is None:
+        return Kind.GONE_NOW
+    return Kind.EQUAL if abs(now - sent) <= tolerance else Kind.DRIFTED
 
 
-def compare(rows: Iterable[Sent]) -> Comparison:
+def compare(rows: Iterable[Sent], tolerance: int = 0) -> Comparison:
     """
     Ask the warehouse about all of these, ``BATCH`` by one statement; the first that fails ends it.
 
     :raises LearningTimeUnavailable: Snowflake could not be asked
     """
-    comparison, every = Comparison(), list(rows)
+    comparison = Comparison()
+    # A statement takes in a few days at the most: those of one day go together.
+    by_day = sorted(rows, key=lambda sent: sent.key.through or date.max)
     with tagged(QUERY_TAG):
-        for start in range(0, len(every), BATCH):
-            for one in _compare_together(every[start : start + BATCH], comparison.statements):
+        for start in range(0, len(by_day), BATCH):
+            for one in _compare_together(by_day[start : start + BATCH], comparison, tolerance):
                 comparison.add(one)
     return comparison
 
 
-def _compare_together(rows: Sequence[Sent], statements: list[StatementReport]) -> Iterator[Compared]:
+def _compare_together(rows: Sequence[Sent], comparison: Comparison, tolerance: int) -> Iterator[Compared]:
     times = SnowflakeLearningTimeClient().get_learning_times_past_cache(sent.key for sent in rows)
-    statements += times.statements
+    comparison.statements += times.statements
+    comparison.as_of = times.as_of or comparison.as_of
     for sent in rows:
-        err = times.errors.get(sent.key)
-        if err is None:
-            yield Compared(sent, times.seconds[sent.key], kind_of(sent.seconds, times.seconds[sent.key]))
-        elif isinstance(err, InvalidLearningTime):  # of this one alone
+        err, reaches = times.errors.get(sent.key), times.days.get(sent.key)
+        if isinstance(err, InvalidLearningTime):  # of this one alone
             yield Compared(sent, None, Kind.INVALID_NOW)
-        else:
+        elif err:
             raise err
+        elif reaches and sent.key.through and reaches < sent.key.through:
+            comparison.too_early += 1
+        else:
+            now = times.seconds[sent.key]
+            yield Compared(sent, now, kind_of(sent.seconds, now, tolerance))

@@ -13,7 +13,7 @@ from channel_integrations.integrated_channel.services.figures.lookups import sta
 from channel_integrations.integrated_channel.services.figures.percentiles import Percentiles
 from channel_integrations.integrated_channel.services.verification.billing import Bill, Price, bill
 from channel_integrations.integrated_channel.services.verification.comparison import Comparison, Tally, compare
-from channel_integrations.integrated_channel.services.verification.sample import Drawn, draw
+from channel_integrations.integrated_channel.services.verification.sample import draw
 from channel_integrations.integrated_channel.services.verification.waiting import USUAL, arrivals_since, tried_out
 
 #: webhooks that are named
@@ -22,12 +22,18 @@ FARTHEST = 5
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be verified: of what went out since then so many, drawn by a seed; and what may differ (percent)."""
+    """
+    What is to be verified: of what went out since then so many, drawn by a seed; and what may differ.
+
+    ``tolerance`` is in seconds. With ``judge_final`` those alone are judged that were final when they were sent.
+    """
 
     since: datetime
     sample: int
     seed: int
     at_most_percent: float
+    tolerance: int = 0
+    judge_final: bool = False
     price: Price | None = None
 
 
@@ -38,14 +44,23 @@ def verify(question: Question) -> dict[str, Any]:
     :raises LearningTimeUnavailable: Snowflake could not be asked
     """
     drawn = draw(question.sample, question.since, question.seed)
-    comparison = compare(drawn.rows())
+    comparison = compare(drawn.rows(), question.tolerance)
     return {
         "since": question.since.isoformat(),
         "sample": question.sample,
         "seed": question.seed,
-        "delivered": _population(drawn),
+        "tolerance_seconds": question.tolerance,
+        "delivered": {
+            "comparable": drawn.of,
+            "scrubbed": drawn.scrubbed,
+            "not_looked_up": drawn.not_looked_up,
+            "too_early": comparison.too_early,
+        },
+        "as_of": comparison.as_of.isoformat() if comparison.as_of else None,
+        "verdict": _verdict(comparison, question),
         **_tally(comparison.total),
-        **_verdict(comparison.total, question.at_most_percent),
+        "final": _tally(comparison.final),
+        "not_final": _tally(comparison.not_final),
         "customers": _customers(comparison),
         "farthest_off": _farthest_off(comparison.total),
         "asked_now": {
@@ -54,10 +69,6 @@ def verify(question: Question) -> dict[str, Any]:
         },
         **_costs(question.since, question.price),
     }
-
-
-def _population(drawn: Drawn) -> dict[str, int]:
-    return {"comparable": drawn.of, "scrubbed": drawn.scrubbed, "not_looked_up": drawn.not_looked_up}
 
 
 def _tally(tally: Tally) -> dict[str, Any]:
@@ -77,9 +88,16 @@ def _percentiles(found: Percentiles | None) -> dict[str, float] | None:
     return found._asdict() if found else None
 
 
-def _verdict(tally: Tally, at_most_percent: float) -> dict[str, Any]:
-    percent = tally.differing() * 100 / tally.compared if tally.compared else 0.0
-    return {"differ_percent": percent, "at_most_percent": at_most_percent, "ok": percent <= at_most_percent}
+def _verdict(comparison: Comparison, question: Question) -> dict[str, Any]:
+    judged = comparison.final if question.judge_final else comparison.total
+    percent = judged.differing() * 100 / judged.compared if judged.compared else 0.0
+    return {
+        "ok": percent <= question.at_most_percent,
+        "judged": "final" if question.judge_final else "all",
+        "compared": judged.compared,
+        "differ_percent": percent,
+        "at_most_percent": question.at_most_percent,
+    }
 
 
 def _customers(comparison: Comparison) -> list[dict[str, Any]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Webhooks that went out, and which of them are compared."""
+"""Completions that went out, and which of them are compared."""
 
 import hashlib
 import heapq
@@ -15,18 +15,23 @@ from channel_integrations.integrated_channel.services import rollout
 from channel_integrations.integrated_channel.snowflake_client import LearningTimeKey
 
 #: Statuses of learning time that tell of no lookup: somebody has decided that there should be none.
-NOT_LOOKED_UP = frozenset({"", rollout.FLAG_OFF, rollout.PAUSED, rollout.ENDPOINT_NEVER, rollout.NOT_ROLLED_OUT})
+NOT_LOOKED_UP = frozenset({"", *rollout.REASONS})
 #: rows read by one statement
 PAGE = 500
 
 
 class Sent(NamedTuple):
-    """What one webhook said: seconds, or None where it had no number."""
+    """
+    What the partner was told last of one completion: seconds, or None where there was no number.
+
+    ``is_final``: whether the rollup had the day of the pass by then. ``webhook_id`` is that of the completion.
+    """
 
     webhook_id: UUID
     customer_uuid: UUID
     key: LearningTimeKey
     seconds: int | None
+    is_final: bool
 
 
 @dataclass
@@ -39,11 +44,12 @@ class Drawn:
     not_looked_up: int
 
     def rows(self) -> Iterator[Sent]:
-        """What they said."""
+        """What they said, or what their revisions said, where these were delivered, too."""
         for start in range(0, len(self.pks), PAGE):
-            for row in WebhookTransmissionQueue.objects.filter(pk__in=self.pks[start : start + PAGE]).order_by("pk"):
-                if row.purged_at is None and row.user_id is not None:  # scrubbed since they were drawn
-                    yield _sent(row)
+            rows = WebhookTransmissionQueue.objects.filter(pk__in=self.pks[start : start + PAGE]).order_by("pk")
+            rows = [row for row in rows if row.user_id]  # else scrubbed since they were drawn
+            revised = _revisions_of(rows)
+            yield from (_sent(row, revised.get(row.webhook_id, row)) for row in rows)
 
 
 def draw(size: int, since: datetime, seed: int) -> Drawn:
@@ -75,6 +81,17 @@ def _place(seed: int, pk: int) -> bytes:
     return hashlib.blake2b(f"{seed}:{pk}".encode(), digest_size=8).digest()
 
 
-def _sent(row: WebhookTransmissionQueue) -> Sent:
+def _revisions_of(rows: Sequence[WebhookTransmissionQueue]) -> dict[UUID | None, WebhookTransmissionQueue]:
+    delivered = WebhookTransmissionQueue.objects.filter(status=WebhookStatus.DELIVERED, purged_at=None)
+    return {each.revises: each for each in delivered.filter(revises__in=[row.webhook_id for row in rows])}
+
+
+def _sent(row: WebhookTransmissionQueue, last: WebhookTransmissionQueue) -> Sent:
     customer = row.enterprise_customer_uuid
-    return Sent(row.webhook_id, customer, LearningTimeKey(row.user_id, row.course_id, str(customer)), row.learning_time)
+    return Sent(
+        webhook_id=row.webhook_id,
+        customer_uuid=customer,
+        key=LearningTimeKey(row.user_id, row.course_id, str(customer), row.day),
+        seconds=last.learning_time,
+        is_final=last.learning_time_is_final,
+    )

@@ -19,6 +19,8 @@ KINDS = {
     Kind.GONE_NOW: "sent then, gone now",
     Kind.INVALID_NOW: "now a sum that cannot be right",
 }
+#: the headings of what ``_agreement`` tells
+AGREEMENT = ("compared", "agree", "drift p50", "p95")
 #: a title, and rows of cells, the headings first
 Table = tuple[str, Sequence[Sequence[str]]]
 
@@ -27,6 +29,7 @@ def tables(report: dict[str, Any]) -> Iterator[Table]:
     """What is told in tables."""
     if report["compared"]:
         yield _kinds(report)
+        yield _by_finality(report)
         if report["drift_seconds"]:
             yield _drift(report)
             yield _farthest_off(report)
@@ -44,16 +47,19 @@ def beginning(report: dict[str, Any]) -> str:
         f"{report['compared']} of {found['comparable']} completions delivered since {since:%Y-%m-%d %H:%M}, at random "
         f"(the same again: --seed {report['seed']}).\n"
         f"Left out: {found['not_looked_up']} that were to go out without learning time, {found['scrubbed']} whose "
-        "personal data has been removed."
+        f"personal data has been removed,\n{found['too_early']} of the sample that passed on a day that the warehouse "
+        f"does not have yet (it has {report['as_of'] or 'not said which days it has'})."
     )
 
 
 def verdict(report: dict[str, Any]) -> str:
     """Whether all is well."""
-    if not report["compared"]:
+    judged = report["verdict"]
+    if not judged["compared"]:
         return "Nothing to compare."
-    limit = f"{_percent(report['differ_percent'])} differ; up to {report['at_most_percent']:g} % may"
-    return f"{'All is well' if report['ok'] else 'TOO MANY'}: {limit}."
+    which = " of those that were final" * (judged["judged"] == "final")
+    limit = f"{_percent(judged['differ_percent'])}{which} differ; up to {judged['at_most_percent']:g} % may"
+    return f"{'All is well' if judged['ok'] else 'TOO MANY'}: {limit}."
 
 
 def _kinds(report: dict[str, Any]) -> Table:
@@ -62,6 +68,17 @@ def _kinds(report: dict[str, Any]) -> Table:
         (KINDS[Kind(kind)], str(count), _percent(100 * count / report["compared"])) for kind, count in counted.items()
     ]
     return "What was sent, beside what the warehouse says now", [("", "webhooks", ""), *rows]
+
+
+def _by_finality(report: dict[str, Any]) -> Table:
+    groups = {"final when it was sent": report["final"], "not final, or nobody could say": report["not_final"]}
+    rows = [(name, *_agreement(group)) for name, group in groups.items() if group["compared"]]
+    return "Whether the warehouse had the day of the pass by then", [("", *AGREEMENT), *rows]
+
+
+def _agreement(group: dict[str, Any]) -> tuple[str, ...]:
+    drift = [f"{seconds:.0f} s" for seconds in (group["drift_seconds"] or {}).values()] or ["-", "-"]
+    return str(group["compared"]), _percent(100 * group["share_equal"]), *drift
 
 
 def _drift(report: dict[str, Any]) -> Table:
@@ -83,17 +100,11 @@ def _farthest_off(report: dict[str, Any]) -> Table:
 
 def _customers(customers: Sequence[dict[str, Any]]) -> Table:
     rows = [
-        (
-            f"{each['name'] or 'a customer that is gone'} ({each['uuid']})",
-            str(each["compared"]),
-            _percent(100 * each["share_equal"]),
-            *(f"{seconds:.0f} s" for seconds in (each["drift_seconds"] or {}).values()),
-        )
+        (f"{each['name'] or 'a customer that is gone'} ({each['uuid']})", *_agreement(each))
         for each in customers[:CUSTOMERS]
     ]
     more = f"; {len(customers) - CUSTOMERS} more with --json" * (len(customers) > CUSTOMERS)
-    heads = ("customer", "compared", "agree", "drift p50", "p95")
-    return f"By customer, the worst first{more}", [heads, *(row + ("-",) * (len(heads) - len(row)) for row in rows)]
+    return f"By customer, the worst first{more}", [("", *AGREEMENT), *rows]
 
 
 def _lookups(report: dict[str, Any]) -> Table:

@@ -65,10 +65,11 @@ def arrivals_since(since: datetime) -> list[datetime]:
     """
     When completions that Snowflake was asked about came, in order; scrubbed rows still tell.
 
-    What the cache knew (0 ms) needs no statement however long it waits; a backfill comes at a rate of its own.
+    What the cache knew (0 ms) needs no statement however long it waits; a backfill comes at a rate of its own; and what
+    waits for its final number is looked up when that is expected.
     """
     asked = WebhookTransmissionQueue.objects.filter(
-        created__gte=since, event_type=COURSE_COMPLETION, lookup_ms__gt=0, backfilled=False
+        created__gte=since, event_type=COURSE_COMPLETION, lookup_ms__gt=0, backfilled=False, held_at=None
     )
     # Both by the index of retention: a row is scrubbed after it was made.
     halves = asked.filter(purged_at=None), asked.filter(purged_at__gte=since)
