@@ -22,6 +22,7 @@ from channel_integrations.integrated_channel.services import delivery, enrichmen
 from channel_integrations.integrated_channel.services.retention import scrub_learner
 from channel_integrations.integrated_channel.services.verification.comparison import QUERY_TAG, Kind, kind_of
 from channel_integrations.integrated_channel.services.verification.sample import draw
+from channel_integrations.integrated_channel.snowflake_client import SnowflakeLearningTimeClient
 from tests.factories import COURSE, grade_event, make_customer, make_endpoint, make_learner
 from tests.servers import free_port
 
@@ -38,6 +39,7 @@ def sent(user_id, seconds, customer=CUSTOMER, **fields):
         "finished_at": hour_ago,
         "status": WebhookStatus.DELIVERED,
         "event_type": "course_completion",
+        "occurred_at": hour_ago,
         **fields,
     }
     return WebhookTransmissionQueue(
@@ -45,12 +47,17 @@ def sent(user_id, seconds, customer=CUSTOMER, **fields):
         enterprise_customer_uuid=customer,
         user_id=user_id,
         course_id=COURSE,
-        occurred_at=hour_ago,
         created=hour_ago,
         learning_time=seconds,
         lookup_ms=100,
         **fields,
     )
+
+
+def know(snowflake, user_id, seconds, customer=CUSTOMER, days_ago=0):
+    """The rollup has these seconds of the day on which ``sent`` completions are passed, or of one before it."""
+    day = sent(user_id, None).day - days_ago * DAY
+    snowflake.add(user_id, COURSE, customer, seconds, date=day.isoformat())
 
 
 def save(*webhooks):
@@ -91,12 +98,18 @@ def test_zero_is_a_number_and_none_is_none(then, now, kind):
     assert kind_of(then, now) is kind
 
 
+@pytest.mark.parametrize(("now", "kind"), [(70, Kind.EQUAL), (50, Kind.EQUAL), (71, Kind.DRIFTED), (49, Kind.DRIFTED)])
+def test_a_tolerance_is_of_seconds(now, kind):
+    assert kind_of(60, now, tolerance=10) is kind
+    assert (kind_of(None, 5, 10), kind_of(5, None, 10)) == (Kind.MISSING_THEN, Kind.GONE_NOW)
+
+
 def test_what_really_went_out_is_equal_until_the_rollup_changes(snowflake, receiver):
     customer = make_customer("Acme")
     make_endpoint(customer, receiver.url_for("/hook"))
-    learners = [make_learner(customer) for _ in range(2)]
+    learners, today = [make_learner(customer) for _ in range(2)], timezone.now().date().isoformat()
     for learner in learners:
-        snowflake.add(learner.id, COURSE, customer.uuid, 3000)
+        snowflake.add(learner.id, COURSE, customer.uuid, 3000, date=today)
         grade_event(learner)
     enrichment.enrich_in_slot(lambda: None)
     delivery.deliver_due()
@@ -105,7 +118,14 @@ def test_what_really_went_out_is_equal_until_the_rollup_changes(snowflake, recei
     assert told["customers"][0]["name"] == "Acme"
     snowflake.add(learners[0].id, COURSE, customer.uuid, 1000, date="2026-11-19")
     told = verify()
-    assert (told["share_equal"], told["kinds"]["drifted"], told["differ_percent"], told["status"]) == (0.5, 1, 50.0, 1)
+    assert (told["share_equal"], told["kinds"]["drifted"], told["status"]) == (0.5, 1, 1)
+    assert told["verdict"] == {
+        "ok": False,
+        "judged": "all",
+        "compared": 2,
+        "differ_percent": 50.0,
+        "at_most_percent": 5.0,
+    }
     assert (told["too_low"], told["too_high"]) == (1, 0)
     assert told["drift_seconds"] == {"p50": 1000, "p95": 1000} and told["drift_relative"]["p50"] == 0.25
     off = WebhookTransmissionQueue.objects.get(user_id=learners[0].id)
@@ -118,7 +138,7 @@ def six_kinds(snowflake):
     other = uuid.UUID(int=CUSTOMER.int + 1)
     numbers = {1: 100, 3: 250, 4: 60, 6: -5}
     for user_id, seconds in numbers.items():
-        snowflake.add(user_id, COURSE, CUSTOMER if user_id < 4 else other, seconds)
+        know(snowflake, user_id, seconds, CUSTOMER if user_id < 4 else other)
     save(sent(1, 100), sent(2, None), sent(3, 200))
     save(sent(4, None, other, learning_time_status="unreachable"), sent(5, 0, other), sent(6, 5, other))
 
@@ -160,9 +180,80 @@ def test_the_limit_is_an_option(six_kinds, limit, status):
 
 def test_five_percent_may_differ_unless_said_otherwise(snowflake):
     save(*(sent(user_id, None) for user_id in range(1, 20)), sent(20, 60))
-    assert (verify()["differ_percent"], verify()["status"]) == (5.0, 0)
+    assert (verify()["verdict"]["differ_percent"], verify()["status"]) == (5.0, 0)
     save(sent(21, 60))
     assert verify()["status"] == 1
+
+
+# ---- through which day
+
+
+def test_what_was_learned_after_the_pass_is_no_drift(snowflake):
+    know(snowflake, 1, 100)
+    know(snowflake, 1, 20, days_ago=1)
+    know(snowflake, 1, 999, days_ago=-1)
+    save(sent(1, 120))
+    assert verify()["kinds"]["equal"] == 1
+
+
+def test_while_the_day_is_missing_it_is_too_early_to_compare(snowflake):
+    know(snowflake, 1, 60, days_ago=1)
+    save(sent(1, 60), sent(2, 5))
+    told = verify()
+    assert (told["compared"], told["delivered"]["too_early"], told["status"]) == (0, 2, 0)
+    yesterday = sent(1, None).day - DAY
+    assert told["as_of"] == yesterday.isoformat()
+    printed, _status = run()
+    assert f"2 of the sample that passed on a day that the warehouse does not have yet (it has {yesterday})" in printed
+    know(snowflake, 1, 60)
+    assert verify()["kinds"]["drifted"] == 1
+
+
+@pytest.fixture
+def two_finals(snowflake):
+    """Two of three were final when they were sent, and stand; the third was not, and has drifted."""
+    for user_id in (1, 2, 3):
+        know(snowflake, user_id, 60)
+    final = {"learning_time_as_of": sent(1, None).day}
+    early = {"learning_time_as_of": sent(1, None).day - DAY}
+    save(sent(1, 60, **final), sent(2, 60, **final), sent(3, 20, **early))
+
+
+def test_final_numbers_are_told_apart(two_finals, snowflake):
+    told = verify()
+    assert (told["final"]["compared"], told["final"]["share_equal"]) == (2, 1.0)
+    assert (told["not_final"]["compared"], told["not_final"]["kinds"]["drifted"]) == (1, 1)
+    assert told["status"] == 1
+    printed, status = run("--judge", "final")
+    assert status == 0 and printed.endswith("All is well: 0.0 % of those that were final differ; up to 5 % may.\n")
+    know(snowflake, 1, 1)
+    assert run("--judge", "final")[1] == 1
+
+
+def test_what_was_revised_is_compared_by_its_revision(snowflake):
+    know(snowflake, 1, 60)
+    completion = sent(1, 20, learning_time_as_of=sent(1, None).day - DAY)
+    revision = sent(
+        1,
+        60,
+        event_type="course_completion.revised",
+        revises=completion.webhook_id,
+        learning_time_as_of=completion.day,
+        status=WebhookStatus.PENDING,
+    )
+    save(completion, revision)
+    assert verify()["not_final"]["kinds"]["drifted"] == 1, "the partner does not have it yet"
+    WebhookTransmissionQueue.objects.filter(revises=completion.webhook_id).update(status=WebhookStatus.DELIVERED)
+    assert (verify()["compared"], verify()["final"]["kinds"]["equal"]) == (1, 1)
+
+
+def test_days_that_lie_apart_take_more_statements(snowflake):
+    """Eight of them in one, as for every lookup."""
+    know(snowflake, 99, 1)
+    days = [sent(number, None, occurred_at=timezone.now() - number * DAY) for number in range(1, 18)]
+    save(*days, *(sent(100 + number, None, occurred_at=each.occurred_at) for number, each in enumerate(days)))
+    told = verify()
+    assert (told["compared"], told["asked_now"]["statements"]) == (34, 3)
 
 
 # ---- which webhooks
@@ -196,10 +287,10 @@ def test_what_cannot_be_compared_is_left_out_and_said(snowflake, receiver):
     scrub_learner(2)
     told = verify("--since", (timezone.now() - DAY).isoformat())
     assert told["compared"] == 1
-    assert told["delivered"] == {"comparable": 1, "scrubbed": 1, "not_looked_up": 2}
+    assert told["delivered"] == {"comparable": 1, "scrubbed": 1, "not_looked_up": 2, "too_early": 0}
     assert verify()["compared"] == 2, "as far back as webhooks are kept"
     printed, _status = run()
-    assert "2 that were to go out without learning time, 1 whose personal data has been removed" in printed
+    assert "2 that were to go out without learning time, 1 whose personal data has been removed," in printed
 
 
 def test_without_a_webhook_nobody_is_asked(db, settings):
@@ -212,12 +303,15 @@ def test_without_a_webhook_nobody_is_asked(db, settings):
 
 
 def test_the_cache_is_neither_asked_nor_told(snowflake):
-    snowflake.add(1, COURSE, CUSTOMER, 100)
+    know(snowflake, 1, 100)
     save(sent(1, 100), sent(2, None))
-    known, unknown = (cache_key(LearningTimeKey(user_id, COURSE, str(CUSTOMER))) for user_id in (1, 2))
-    cache.set(known, {"seconds": 7})
+    day = sent(1, None).day
+    known, unknown = (cache_key(LearningTimeKey(user_id, COURSE, str(CUSTOMER), day)) for user_id in (1, 2))
+    cache.set(known, {"seconds": 7, "as_of": day})
+    key = LearningTimeKey(1, COURSE, str(CUSTOMER), day)
+    assert SnowflakeLearningTimeClient().get_learning_times([key]).seconds == {key: 7}, "a lookup believes it"
     assert verify()["kinds"]["equal"] == 1
-    assert (cache.get(known), cache.get(unknown)) == ({"seconds": 7}, None)
+    assert (cache.get(known), cache.get(unknown)) == ({"seconds": 7, "as_of": day}, None)
 
 
 def test_it_is_no_lookup_of_a_completion_and_leaves_no_connection(snowflake):

@@ -139,11 +139,11 @@ def test_waiting_times_side_by_side(settings):
 def test_which_completions_are_tried_out(db):
     day_ago = timezone.now() - timedelta(days=1)
     long_ago = timezone.now() - timedelta(days=5)
-    told, cached, plain, backfilled, enrolment, scrubbed, old, waiting = (sent(number, 60) for number in range(8))
+    told, cached, plain, backfilled, held, enrolment, scrubbed, old, waiting = (sent(each, 60) for each in range(9))
     cached.lookup_ms, plain.lookup_ms, backfilled.backfilled = 0, None, True
     enrolment.event_type, scrubbed.purged_at, old.created = "course_enrollment", timezone.now(), long_ago
-    waiting.status, waiting.finished_at = "pending", None
-    save(told, cached, plain, backfilled, enrolment, scrubbed, old, waiting)
+    waiting.status, waiting.finished_at, held.held_at = "pending", None, timezone.now()
+    save(told, cached, plain, backfilled, held, enrolment, scrubbed, old, waiting)
     assert len(arrivals_since(day_ago)) == 3, "told, scrubbed, waiting"
     assert len(arrivals_since(long_ago)) == 4
 

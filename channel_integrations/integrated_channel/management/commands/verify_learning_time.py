@@ -38,8 +38,9 @@ class Command(BaseCommand):
         "Compares the learning time of delivered completions, a random sample of them, with what the warehouse says "
         "now, both through the day of the pass; and says what lookups have cost, and would have cost had they waited "
         "for one another for longer or shorter (CHANNEL_WEBHOOKS_LOOKUP_WAIT_SECONDS). It asks Snowflake, past the "
-        "cache, with one statement for each 500 webhooks and 8 days, and changes nothing. It names webhooks and customers, no learners. Exit status: 0 all is "
-        "well; 1 more than --at-most-percent differ; 2 the command was typed wrongly; 3 Snowflake could not be asked."
+        "cache, with one statement for each 500 webhooks and 8 days, and changes nothing. It names webhooks and "
+        "customers, no learners. Exit status: 0 all is well; 1 more than --at-most-percent differ; 2 the command was "
+        "typed wrongly; 3 Snowflake could not be asked."
     )
     requires_system_checks = ()
 

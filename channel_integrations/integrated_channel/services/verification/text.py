@@ -122,7 +122,14 @@ def _lookups(report: dict[str, Any]) -> Table:
 
 def _waiting(report: dict[str, Any]) -> Table:
     waiting = report["waiting"]
-    heads = ("CHANNEL_WEBHOOKS_LOOKUP_WAIT_SECONDS", "statements", "wakes", "billed", *["for 1,000"] * bool(report["price"]), "saved")
+    heads = (
+        "CHANNEL_WEBHOOKS_LOOKUP_WAIT_SECONDS",
+        "statements",
+        "wakes",
+        "billed",
+        *["for 1,000"] * bool(report["price"]),
+        "saved",
+    )
     rows = [
         (
             f"{each['seconds']:.0f}" + " (as set)" * (each["seconds"] == waiting["set_seconds"]),
