@@ -5,6 +5,7 @@ import io
 import json
 import uuid
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.core.cache import cache
@@ -22,6 +23,7 @@ from channel_integrations.integrated_channel.services import delivery, enrichmen
 from channel_integrations.integrated_channel.services.retention import scrub_learner
 from channel_integrations.integrated_channel.services.verification.comparison import QUERY_TAG, Kind, kind_of
 from channel_integrations.integrated_channel.services.verification.sample import draw
+from channel_integrations.integrated_channel.services.verification.text import KINDS
 from channel_integrations.integrated_channel.snowflake_client import SnowflakeLearningTimeClient
 from tests.factories import COURSE, grade_event, make_customer, make_endpoint, make_learner
 from tests.servers import free_port
@@ -173,6 +175,18 @@ def test_a_person_reads_tables(six_kinds):
     assert "(sent too low: 1, too high: 0)" in printed and f"a customer that is gone ({CUSTOMER})" in printed
 
 
+def test_no_learner_is_named(snowflake):
+    know(snowflake, 987654, 60)
+    save(sent(987654, 7))
+    for printed in (run()[0], run("--json")[0]):
+        assert "987654" not in printed and COURSE not in printed
+
+
+def test_the_page_explains_every_kind():
+    page = (Path(__file__).parents[3] / "docs/how-tos/verify_learning_time.md").read_text().lower()
+    assert [words for words in KINDS.values() if words not in " ".join(page.split())] == []
+
+
 @pytest.mark.parametrize(("limit", "status"), [("66", 1), ("66.7", 0), ("100", 0), ("0", 1)])
 def test_the_limit_is_an_option(six_kinds, limit, status):
     assert run("--at-most-percent", limit)[1] == status
@@ -204,7 +218,7 @@ def test_while_the_day_is_missing_it_is_too_early_to_compare(snowflake):
     yesterday = sent(1, None).day - DAY
     assert told["as_of"] == yesterday.isoformat()
     printed, _status = run()
-    assert f"2 of the sample that passed on a day that the warehouse does not have yet (it has {yesterday})" in printed
+    assert f"Left out: 2 of the sample, of days that the warehouse does not have yet (it has {yesterday})." in printed
     know(snowflake, 1, 60)
     assert verify()["kinds"]["drifted"] == 1
 
@@ -290,7 +304,8 @@ def test_what_cannot_be_compared_is_left_out_and_said(snowflake, receiver):
     assert told["delivered"] == {"comparable": 1, "scrubbed": 1, "not_looked_up": 2, "too_early": 0}
     assert verify()["compared"] == 2, "as far back as webhooks are kept"
     printed, _status = run()
-    assert "2 that were to go out without learning time, 1 whose personal data has been removed," in printed
+    assert "Left out: 2 that were to go out without learning time.\n" in printed
+    assert "Left out: 1 whose personal data has been removed.\n" in printed
 
 
 def test_without_a_webhook_nobody_is_asked(db, settings):

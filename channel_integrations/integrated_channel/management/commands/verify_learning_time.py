@@ -56,7 +56,7 @@ class Command(BaseCommand):
             "--since",
             type=moment,
             metavar="TIME",
-            help="delivered at this time (2026-11-24) or later, for costs looked up (default: as far back as "
+            help="what was delivered, and looked up, at this time (2026-11-24) or later (default: for as long as "
             "CHANNEL_WEBHOOKS_RETENTION_DAYS)",
         )
         parser.add_argument(

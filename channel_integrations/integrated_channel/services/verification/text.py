@@ -43,13 +43,17 @@ def tables(report: dict[str, Any]) -> Iterator[Table]:
 def beginning(report: dict[str, Any]) -> str:
     """What is compared, and what is not."""
     found, since = report["delivered"], timezone.localtime(datetime.fromisoformat(report["since"]))
-    return (
+    left_out = {
+        "that were to go out without learning time": found["not_looked_up"],
+        "whose personal data has been removed": found["scrubbed"],
+        f"of the sample, of days that the warehouse does not have yet (it has {report['as_of']})": found["too_early"],
+    }
+    said = [f"Left out: {count} {which}." for which, count in left_out.items() if count]
+    first = (
         f"{report['compared']} of {found['comparable']} completions delivered since {since:%Y-%m-%d %H:%M}, at random "
-        f"(the same again: --seed {report['seed']}).\n"
-        f"Left out: {found['not_looked_up']} that were to go out without learning time, {found['scrubbed']} whose "
-        f"personal data has been removed,\n{found['too_early']} of the sample that passed on a day that the warehouse "
-        f"does not have yet (it has {report['as_of'] or 'not said which days it has'})."
+        f"(the same again: --seed {report['seed']})."
     )
+    return "\n".join([first, *said])
 
 
 def verdict(report: dict[str, Any]) -> str:
