@@ -2,6 +2,7 @@
 """A server that speaks Snowflake's protocol, with the rollup in it."""
 
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ class SnowflakeServer(Daemon):
             "DATE DATE, LEARNING_TIME_SECONDS INT)"
         )
 
-    def add(self, user_id: int, course: str, customer: Any, seconds: int | None, date: str = "2026-11-20") -> None:
-        """One day of one learner."""
+    def add(self, user_id: int, course: str, customer: Any, seconds: int | None, date: str = "") -> None:
+        """One day of one learner; yesterday unless told so."""
+        date = date or str(datetime.now(UTC).date() - timedelta(days=1))
         self.execute(f"INSERT INTO {TABLE} VALUES (?, ?, ?, ?, ?)", (user_id, course, str(customer), date, seconds))

@@ -25,6 +25,7 @@ from channel_integrations.integrated_channel.services import (
     cancellation,
     delivery,
     enrichment,
+    final_number,
     replay,
     retention,
     sweep,
@@ -89,6 +90,11 @@ def awaiting_enrichment(host):
     grade_event(host.learner)
 
 
+def awaiting_final(host):
+    EnterpriseWebhookConfiguration.objects.update(learning_time_timing="hold")
+    awaiting_enrichment(host)
+
+
 def recorded(host):
     grade_event(host.learner)
 
@@ -146,6 +152,24 @@ def look_up(host):
 def switch_flag_off(host):
     host.switch_flag(False)
     enrichment.release_overdue()
+
+
+def look_for_the_final_number(host):
+    host.switch_flag(True)
+    WebhookTransmissionQueue.objects.update(due_at=timezone.now())
+    final_number.release_due()
+
+
+def find_none_yet(host):
+    look_for_the_final_number(host)
+    look_up(host)
+    deliver(host, 200)
+
+
+def wait_to_the_end(host):
+    host.switch_flag(True)
+    WebhookTransmissionQueue.objects.update(due_at=timezone.now(), enrich_by=timezone.now())
+    final_number.release_due()
 
 
 def wait_too_long(host):
@@ -224,6 +248,7 @@ def purge_it(host):
 
 STATES = (
     awaiting_enrichment,
+    awaiting_final,
     recorded,
     pending,
     pending_of_the_former_release,
@@ -236,6 +261,9 @@ STATES = (
 )
 OPERATIONS = (
     look_up,
+    look_for_the_final_number,
+    find_none_yet,
+    wait_to_the_end,
     switch_flag_off,
     wait_too_long,
     lambda host: deliver(host, 200),

@@ -46,6 +46,13 @@ CANCELLED = {
     "or a mode that is paid for",
     "the endpoint does not take the learner's region": "the endpoint's region, or what it accepts, as it was; "
     "a webhook that was addressed goes to no other",
+    "the number that was sent stands": "nothing: the final learning time is the one that was sent, or differs by less "
+    "than the endpoint asks for",
+    "no final learning time within its time": "nothing: the rollup did not have the day of the pass in time, or "
+    "learning time was switched off",
+    "the completion itself was not delivered": "replay that one instead",
+    "the completion that it revises is gone": "nothing",
+    "the endpoint takes no revisions": "*revise* on the endpoint, with a payload format that has revisions",
     "endpoint deleted": "nothing for a webhook that was addressed: it belongs to the endpoint that is gone",
     "learner retired": "nothing: it has been scrubbed",
     "past its retention": "nothing: it has been scrubbed",

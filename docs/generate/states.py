@@ -7,7 +7,7 @@ from channel_integrations.integrated_channel.models import FINISHED, UNFINISHED,
 from docs.generate import table
 from docs.generate.states_picture import draw
 
-AWAITING, RECORDED, PENDING = (str(status) for status in UNFINISHED)
+AWAITING, HELD, RECORDED, PENDING = (str(status) for status in UNFINISHED)
 DELIVERED, FAILED, CANCELLED = (str(status) for status in FINISHED)
 NO_ENDPOINT, PARKED = str(WebhookStatus.NO_ENDPOINT), str(WebhookStatus.PARKED)
 #: before a row is there
@@ -90,14 +90,14 @@ TRANSITIONS = (
     ),
     Transition(
         15,
-        (PENDING, PARKED),
+        (HELD, PENDING, PARKED),
         CANCELLED,
         "its endpoint was deleted",
         ("webhook.cancel_rows_of_deleted_endpoint", "endpoint_gate._move_due"),
     ),
     Transition(
         16,
-        (AWAITING, RECORDED, PENDING, PARKED, NO_ENDPOINT),
+        (AWAITING, HELD, RECORDED, PENDING, PARKED, NO_ENDPOINT),
         CANCELLED,
         "the learner is retired; `parked` and `no_endpoint` also when their retention is over",
         ("retention._scrub",),
@@ -111,10 +111,38 @@ TRANSITIONS = (
     ),
     Transition(
         18,
-        (AWAITING, RECORDED, PENDING, PARKED, NO_ENDPOINT),
+        (AWAITING, HELD, RECORDED, PENDING, PARKED, NO_ENDPOINT),
         CANCELLED,
         "a person cancels it, while no worker holds it",
         ("cancellation._cancel",),
+    ),
+    Transition(
+        19,
+        (EVENT,),
+        HELD,
+        "a pass whose endpoints wait for a final number; a completion that may have to be revised was addressed",
+        ("revisions.row_for",),
+    ),
+    Transition(
+        20,
+        (RECORDED,),
+        HELD,
+        "its number is not final, and its endpoint waits for that; or it is a revision, which does",
+        ("webhook.mark_awaiting_final",),
+    ),
+    Transition(
+        21,
+        (HELD,),
+        AWAITING,
+        "the rollup should have the day by now, or a statement has told that it does",
+        ("final_number._look",),
+    ),
+    Transition(
+        22,
+        (HELD,),
+        RECORDED,
+        "its wait is over, or learning time was switched off",
+        ("final_number.release_due", "final_number._send_all_plain"),
     ),
 )
 INTRODUCTION = """\
@@ -133,6 +161,9 @@ While a worker works at a row the status stays as it is: the worker holds a leas
 the future. A worker that is killed leaves a lease that ends, and the row is due again
 ([why](../decisions/0003-a-lease-is-a-due-time.md)). A row that has been purged (`purged_at`) stays where it is for
 good.
+
+What is `awaiting_final` is not late: `due_at` says when it is looked up again, `enrich_by` when its wait ends
+([why](../decisions/0014-a-number-is-as-of-a-day.md)).
 
 An enrolment stays `recorded`, for an hour at most, until the customer sponsors it and there is consent, where that is
 required; its `reason` says what it waits for.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """
 The picture of the states: places and routes by hand, since no layout engine that needs neither a program nor a network
-draws eight boxes as clearly.
+draws nine boxes as clearly.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ BOX_WIDTH, BOX_HEIGHT = 180, 46
 #: centre of each box, and its colours
 BOXES = {
     "awaiting_enrichment": (150, 110, BLUE),
+    "awaiting_final": (120, 270, BLUE),
     "recorded": (430, 110, BLUE),
     "pending": (710, 110, BLUE),
     "delivered": (980, 110, GREY),
@@ -40,11 +41,16 @@ ROUTES: tuple[tuple[str, Sequence[tuple[int, int]], tuple[int, int], bool], ...]
     ("13", ((980, 133), (980, 158), (470, 158), (470, 133)), (905, 158), True),
     ("13", ((1040, 247), (1040, 158), (980, 158)), (1040, 206), True),
     ("13", ((545, 387), (545, 158)), (545, 345), True),
-    ("16, 18", ((150, 133), (150, 387)), (150, 330), False),
+    ("16, 18", ((228, 133), (228, 387)), (228, 350), False),
     ("14, 16, 18", ((360, 133), (360, 200), (310, 200), (310, 387)), (310, 330), False),
     ("16, 18", ((430, 293), (430, 387)), (430, 330), False),
     ("15, 16, 18", ((710, 293), (710, 387)), (710, 330), False),
     ("14, 15, 16, 18", ((775, 133), (830, 250), (830, 387)), (830, 330), False),
+    ("15, 16, 18", ((165, 293), (165, 387)), (165, 318), False),
+    ("19", ((70, 338), (70, 293)), (70, 316), False),
+    ("20", ((385, 133), (210, 280)), (252, 245), False),
+    ("21", ((110, 247), (110, 133)), (110, 190), False),
+    ("22", ((205, 247), (345, 133)), (275, 190), False),
 )
 
 
@@ -53,7 +59,11 @@ def draw() -> str:
     shapes = [_box(name, *place) for name, place in BOXES.items()]
     lines = [_line(corners, dashed) for _numbers, corners, _place, dashed in ROUTES]
     numbers = [_number(text, *place) for text, _corners, place, _dashed in ROUTES]
-    events = [_text("a grade event", 150, 28, "#333"), _text("a grade event, an enrolment", 430, 28, "#333")]
+    events = [
+        _text("a grade event", 150, 28, "#333"),
+        _text("a grade event, an enrolment", 430, 28, "#333"),
+        _text("a grade event", 70, 350, "#333"),
+    ]
     return "\n".join([*HEAD, *lines, *shapes, *events, *numbers, "</svg>", ""])
 
 

@@ -18,7 +18,7 @@ from channel_integrations.integrated_channel.admin.endpoint_views import Endpoin
 from channel_integrations.integrated_channel.admin.moments import NONE, unbroken, written
 from channel_integrations.integrated_channel.admin.sign_in_fields import SECRETS, secret_state
 from channel_integrations.integrated_channel.models import LearningTime, WebhookEndpointHealth
-from channel_integrations.integrated_channel.services import rollout
+from channel_integrations.integrated_channel.services import final_number, rollout
 from channel_integrations.integrated_channel.services.endpoint_gate import has_health
 
 
@@ -118,6 +118,15 @@ class EndpointAdmin(EndpointViews):
                 "description": _("Older completions are sent by the command backfill_webhooks alone."),
             },
         ),
+        (
+            _("While learning time is not final"),
+            {
+                "fields": ("states_as_of", "learning_time_timing", "hold_hours", "revise_from_seconds"),
+                "description": _(
+                    "The rollup is written once a day: what was learned on the day of the pass is in it the day after."
+                ),
+            },
+        ),
     )
     health_fieldset = (
         _("How it fares"),
@@ -215,6 +224,8 @@ class EndpointAdmin(EndpointViews):
         form.keep_secrets()
         if obj.learning_time != (form.initial.get("learning_time") or LearningTime.ROLLOUT):
             rollout.record_switch(obj, by=request.user.pk)
+        if change and {"learning_time_timing", "hold_hours"} & set(form.changed_data):
+            final_number.look_now(obj.enterprise_customer_id)
         if change and obj.active and "active" in form.changed_data:
             WebhookEndpointHealth.enable(obj.pk)
             self._send_parked(request, obj)

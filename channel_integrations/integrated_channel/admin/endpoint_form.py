@@ -10,6 +10,10 @@ from channel_integrations.integrated_channel.admin import sign_in_fields
 from channel_integrations.integrated_channel.admin.sign_in_fields import SignInFields
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
 from channel_integrations.integrated_channel.models.endpoint import MAX_CONCURRENT_REQUESTS, MAX_TIMEOUT_SECONDS
+from channel_integrations.integrated_channel.models.learning_time_options import (
+    MAX_HOLD_HOURS,
+    MAX_REVISE_FROM_SECONDS,
+)
 
 
 def _from_to(lowest: int, highest: int) -> dict[str, object]:
@@ -18,7 +22,9 @@ def _from_to(lowest: int, highest: int) -> dict[str, object]:
 
 
 #: nullable in the database, where NULL is the default
-_TICKS = ("accepts_us", "accepts_eu", "sends_completions", "sends_enrollments")
+_TICKS = ("accepts_us", "accepts_eu", "sends_completions", "sends_enrollments", "states_as_of")
+#: ticked for a new endpoint, whose partner has nothing yet that could stumble
+_NEW = ("states_as_of",)
 _NO_CUSTOMER = _("Choose a customer: press the magnifying glass, or paste the customer's UUID.")
 _NO_LIMIT = _("Type a whole number of 1 or more, or leave it empty.")
 
@@ -44,6 +50,10 @@ class EndpointForm(SignInFields):
             "token_url": _("Token URL"),
             "client_id": _("Client id"),
             "client_authentication": _("Client id and secret go"),
+            "states_as_of": _("Says as of when"),
+            "learning_time_timing": _("Send"),
+            "hold_hours": _("Hours to wait"),
+            "revise_from_seconds": _("Seconds that make a revision"),
         }
         help_texts = {
             **sign_in_fields.HELP_TEXTS,
@@ -114,6 +124,23 @@ class EndpointForm(SignInFields):
                 "rollout says. “Always” lets a pilot customer go first. Nothing carries it while the site's flag is "
                 "off or the rollout is paused."
             ),
+            "states_as_of": _(
+                "Whether learning_time comes with learning_time_as_of, the last day that the rollup had, and with "
+                "learning_time_final, which is true once it has the day of the pass. On for new endpoints."
+            ),
+            "learning_time_timing": _(
+                "Now, the default: at once, with what is known. Hold: once the number is final, usually the next "
+                "morning. Revise: at once, with a completion_id, and once more as event_type "
+                "course_completion.revised if the final number differs; agree on that with the partner first."
+            ),
+            "hold_hours": _(
+                "How long a final number is waited for, from when the learner has passed. Then a completion that is "
+                "held goes out with what is known, and a revision is given up. 1 to 168; empty, the default: 72."
+            ),
+            "revise_from_seconds": _(
+                "Of “revise” alone: by more than how many seconds the final number must differ to be sent. 0 to 86400; "
+                "empty, the default: 60."
+            ),
         }
         error_messages = {
             NON_FIELD_ERRORS: {
@@ -126,6 +153,8 @@ class EndpointForm(SignInFields):
             "webhook_timeout_seconds": _from_to(1, MAX_TIMEOUT_SECONDS),
             "max_concurrent_requests": _from_to(1, MAX_CONCURRENT_REQUESTS),
             "max_requests_per_minute": dict.fromkeys(("min_value", "max_value", "invalid"), _NO_LIMIT),
+            "hold_hours": _from_to(1, MAX_HOLD_HOURS),
+            "revise_from_seconds": _from_to(0, MAX_REVISE_FROM_SECONDS),
         }
 
     def __init__(self, *args, **kwargs):
@@ -134,6 +163,8 @@ class EndpointForm(SignInFields):
         for name in _TICKS:
             if getattr(self.instance, name) is None:
                 self.initial[name] = self._meta.model._meta.get_field(name).default
+        if self.instance._state.adding:
+            self.initial.update(dict.fromkeys(_NEW, True))
 
     def add_error(self, field, error):
         """Whatever is wrong with a customer, the same helps; the errors of a UUID cannot be worded by ``Meta``."""

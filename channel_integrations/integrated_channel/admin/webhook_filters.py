@@ -22,7 +22,7 @@ from channel_integrations.integrated_channel.admin.webhook_queries import (
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, WebhookStatus
 from channel_integrations.integrated_channel.numbers_in_text import number_of
-from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
+from channel_integrations.integrated_channel.passes import COURSE_COMPLETION, COURSE_COMPLETION_REVISED
 
 TEMPLATE = "admin/channel_webhooks/webhooktransmissionqueue/filter_form.html"
 #: what one list box offers at most
@@ -108,6 +108,7 @@ class EventFilter(admin.SimpleListFilter):
     def lookups(self, request, model_admin):
         return (
             (COURSE_COMPLETION, _("completions, of the last 30 days unless a time or a learner is chosen")),
+            (COURSE_COMPLETION_REVISED, _("revisions, of the last 30 days unless a time or a learner is chosen")),
             (COURSE_ENROLLMENT, _("enrolments, of the last 30 days unless a time or a learner is chosen")),
         )
 

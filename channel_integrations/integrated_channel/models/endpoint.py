@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.exceptions import AddressRefused
+from channel_integrations.integrated_channel.formats import format_of
 from channel_integrations.integrated_channel.http_client import check_ca_bundle, check_url
 from channel_integrations.integrated_channel.models.endpoint_choices import (
     ClientAuthentication,
@@ -20,6 +21,7 @@ from channel_integrations.integrated_channel.models.endpoint_choices import (
     SignIn,
 )
 from channel_integrations.integrated_channel.models.learning_time_options import LearningTimeOptions
+from channel_integrations.integrated_channel.passes import COURSE_COMPLETION_REVISED
 from channel_integrations.integrated_channel.services.retry import SCHEDULE, parse_schedule
 
 #: seconds; with it a task that claims a row in its thirtieth second ends before its soft time limit (90 s)
@@ -184,6 +186,8 @@ class EnterpriseWebhookConfiguration(LearningTimeOptions):
             errors["scope"] = _("Type scopes with single spaces between them, for example: hooks.write courses.read")
         if self.accepts_eu and self.region != Region.OTHER:
             errors["accepts_eu"] = _("Only the endpoint for Other can accept learners of another region: untick this.")
+        if self.revises and COURSE_COMPLETION_REVISED not in format_of(self).events:
+            errors["learning_time_timing"] = _("The endpoint's payload format has no revisions: choose now or hold.")
         if self.sends_completions is False and not self.sends_enrollments:
             errors["sends_completions"] = _("Tick completions, enrolments or both; to send nothing, untick “active”.")
         if errors:

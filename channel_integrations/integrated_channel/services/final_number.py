@@ -12,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import Case, F, QuerySet, Value, When
 from django.db.models.functions import Least
 from django.utils import timezone
 
-from channel_integrations.integrated_channel import conf
+from channel_integrations.integrated_channel import conf, wake_up
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookLookupStatement,
@@ -110,6 +111,8 @@ def look_now(customer: UUID) -> int:
     for start in range(0, len(pks), BATCH):
         still = rows.by_key(pks[start : start + BATCH]).filter(status_now=WebhookStatus.AWAITING_FINAL)
         count += still.update(due_at=now, modified=now)
+    if count:
+        transaction.on_commit(wake_up.delivery)
     return count
 
 

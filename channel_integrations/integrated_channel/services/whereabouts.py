@@ -28,6 +28,16 @@ SENTENCES: Mapping[str, Any] = {
         "It waits for a worker to look up its learning time. Without one it goes out plain after %(at)s."
     ),
     "goes_out_plain": _("Learning time is switched off (%(detail)s): the next sweep sends it on without, from now on."),
+    # waiting until its learning time is final
+    "awaits_final": _(
+        "Its learning time is not final yet: the rollup lacks the day of the pass. It is looked up again at %(at)s, or "
+        "when the rollup is seen to have the day."
+    ),
+    "awaits_end": _("Its learning time was not final in time: it goes out at %(at)s with what is known."),
+    "awaits_revision": _(
+        "The completion was sent with a number that is not final. This one is sent if the final one differs; it is "
+        "looked up at %(at)s, or when the rollup is seen to have the day."
+    ),
     # to be addressed
     "being_addressed": _(
         "A worker is choosing its endpoint. If that worker has died, the webhook is taken up anew at %(at)s."
@@ -39,6 +49,9 @@ SENTENCES: Mapping[str, Any] = {
     "may_be_owed": _(
         "It is not owed so far (%(detail)s). That may come within an hour of the enrolment: it is looked at again at "
         "%(at)s."
+    ),
+    "after_its_completion": _(
+        "It revises a completion that is not delivered yet, and goes out after that: it is looked at again at %(at)s."
     ),
     "waits_for_worker": _("It is due: the next delivery worker takes it."),
     # to be sent
@@ -115,11 +128,25 @@ def _awaiting_enrichment(webhook: WebhookTransmissionQueue, now: datetime) -> Wh
     return Whereabouts("waits_for_lookup", max(webhook.enrich_by or now, now))
 
 
+def _awaiting_final(webhook: WebhookTransmissionQueue, now: datetime) -> Whereabouts:
+    if webhook.due_at <= now:
+        return Whereabouts("waits_for_worker", now)
+    if webhook.revises:
+        return Whereabouts("awaits_revision", webhook.due_at)
+    off = rollout.current().off
+    if off:
+        return Whereabouts("goes_out_plain", now, off)
+    at_the_end = webhook.enrich_by is not None and webhook.due_at >= webhook.enrich_by
+    return Whereabouts("awaits_end" if at_the_end else "awaits_final", webhook.due_at)
+
+
 def _recorded(webhook: WebhookTransmissionQueue, now: datetime) -> Whereabouts:
     if _is_held(webhook, now):
         return Whereabouts("being_addressed", webhook.due_at)
     if webhook.due_at <= now:
         return Whereabouts("waits_for_worker", now)
+    if webhook.revises and webhook.reason:
+        return Whereabouts("after_its_completion", webhook.due_at)
     return Whereabouts("may_be_owed", webhook.due_at, webhook.reason) if webhook.reason else _its_turn(webhook)
 
 
@@ -167,6 +194,7 @@ def _ended(webhook: WebhookTransmissionQueue, now: datetime) -> Whereabouts:
 
 _FINDERS: Mapping[Any, Callable[[WebhookTransmissionQueue, datetime], Whereabouts]] = {
     WebhookStatus.AWAITING_ENRICHMENT: _awaiting_enrichment,
+    WebhookStatus.AWAITING_FINAL: _awaiting_final,
     WebhookStatus.RECORDED: _recorded,
     WebhookStatus.PENDING: _pending,
     WebhookStatus.PARKED: _parked,

@@ -56,7 +56,7 @@ ALLOWED = {
     "sending": {"webhook_id"},
     # The server's own words are not in it: statuses, and those of the RFC's error codes.
     "sign_in": {"self.endpoint_id", "request.endpoint_id", "endpoint_id", "reason"},
-    "snowflake_client": {"len(keys)", "numbers", "left_alone"},
+    "snowflake_client": {"len(keys)", "numbers", "left_alone", "as_of"},  # the last is a day
     "tasks": {"task.__name__"},
     "write_back": {
         "webhook_id",

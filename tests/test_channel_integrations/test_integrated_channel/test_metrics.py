@@ -165,7 +165,7 @@ def test_a_database_that_fails_is_said_in_a_word(committed_db, client):
 def test_nothing_has_happened_yet(db, client):
     found = scrape(client)
     assert found["waiting"] == dict.fromkeys(
-        [("awaiting_enrichment",), ("recorded",), ("pending",), ("no_endpoint",), ("parked",)], 0
+        [("awaiting_enrichment",), ("awaiting_final",), ("recorded",), ("pending",), ("no_endpoint",), ("parked",)], 0
     )
     assert found["due"] == {("enrichment",): 0, ("delivery",): 0}
     assert found["oldest_due_age_seconds"] == {(): 0}
@@ -225,7 +225,7 @@ def test_what_waits_and_for_whom(db, client):
     found, which = scrape(client), (str(dead.pk), "EU")
     assert found["waiting"][("pending",)] == 5 and found["waiting"][("parked",)] == 1
     assert found["due"] == {("enrichment",): 3, ("delivery",): 2}
-    assert found["late"] == {("awaiting_enrichment",): 3, ("recorded",): 0, ("pending",): 0}
+    assert found["late"] == {("awaiting_enrichment",): 3, ("awaiting_final",): 0, ("recorded",): 0, ("pending",): 0}
     assert found["held_back"] == {(): 5}
     assert found["oldest_due_age_seconds"][()] == pytest.approx(120, abs=10)
     assert {state: value for (*_, state), value in found["endpoint_state"].items() if value} == {"breaker_open": 1}

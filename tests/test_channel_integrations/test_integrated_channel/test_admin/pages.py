@@ -93,6 +93,7 @@ def form_of(endpoint=None, **fields):
         "webhook_timeout_seconds": "15",
         "max_concurrent_requests": "4",
         "learning_time": "rollout",
+        "learning_time_timing": "now",
         "send_from_0": send_from.strftime("%Y-%m-%d"),
         "send_from_1": send_from.strftime("%H:%M:%S"),
         **fields,

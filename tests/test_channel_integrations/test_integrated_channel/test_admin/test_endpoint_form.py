@@ -3,10 +3,12 @@
 
 import html
 import uuid
+from datetime import timedelta
 
 import pytest
 import trustme
 from django.contrib.admin.models import LogEntry
+from django.utils import timezone
 
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -174,3 +176,42 @@ def test_which_regions_the_endpoint_for_other_accepts(operator, endpoint):
     assert (endpoint.accepts_us, endpoint.accepts_eu) == (False, True)
     said = LogEntry.objects.order_by("pk").last().get_change_message()
     assert "Accepts learners from the US (yes → no)" in said and "Accepts learners from the EU (no → yes)" in said
+
+
+def test_a_new_endpoint_says_as_of_when_unless_it_is_unticked(operator):
+    page = operator.get(url(ENDPOINT, "add"))
+    assert page.context["adminform"].form["states_as_of"].initial is True
+    operator.post(url(ENDPOINT, "add"), form_of(enterprise_customer=str(make_customer("Acme").pk)))
+    endpoint = EnterpriseWebhookConfiguration.objects.get()
+    assert endpoint.states_as_of is False
+    page = operator.get(url(ENDPOINT, "change", endpoint.pk))
+    assert page.context["adminform"].form["states_as_of"].initial is False
+
+
+def test_how_long_a_final_number_is_waited_for_has_its_bounds(operator, endpoint):
+    wrong = form_of(endpoint, hold_hours="169", revise_from_seconds="-1", learning_time_timing="later")
+    errors = operator.post(url(ENDPOINT, "change", endpoint.pk), wrong).context["adminform"].errors
+    assert set(errors) == {"hold_hours", "revise_from_seconds", "learning_time_timing"}
+    assert errors["hold_hours"] == ["Type a whole number from 1 to 168."]
+    right = form_of(endpoint, hold_hours="24", revise_from_seconds="0", learning_time_timing="revise")
+    operator.post(url(ENDPOINT, "change", endpoint.pk), right)
+    endpoint.refresh_from_db()
+    assert (endpoint.waits_for_final, endpoint.revised_from) == (timedelta(hours=24), 0)
+    assert endpoint.revises and not endpoint.holds
+
+
+def test_a_change_of_when_to_send_has_what_is_held_looked_at_at_once(
+    operator, endpoint, django_capture_on_commit_callbacks
+):
+    tomorrow = timezone.now() + timedelta(days=1)
+    held = make_webhook(endpoint, status=WebhookStatus.AWAITING_FINAL, due_at=tomorrow, enrich_by=tomorrow)
+    EnterpriseWebhookConfiguration.objects.update(learning_time_timing="hold")
+    with django_capture_on_commit_callbacks(execute=True):
+        operator.post(url(ENDPOINT, "change", endpoint.pk), form_of(endpoint, learning_time_timing="hold"))
+    held.refresh_from_db()
+    assert held.due_at == tomorrow
+    with django_capture_on_commit_callbacks(execute=True):
+        operator.post(url(ENDPOINT, "change", endpoint.pk), form_of(endpoint))
+    held.refresh_from_db()
+    assert held.due_at <= timezone.now()
+    assert deliveries_asked_for() == 1
