@@ -117,6 +117,7 @@ def test_what_really_went_out_is_equal_until_the_rollup_changes(snowflake, recei
     delivery.deliver_due()
     told = verify()
     assert (told["compared"], told["share_equal"], told["kinds"]["equal"], told["status"]) == (2, 1.0, 2, 0)
+    assert told["final"]["compared"] == 2, "the rollup had today"
     assert told["customers"][0]["name"] == "Acme"
     snowflake.add(learners[0].id, COURSE, customer.uuid, 1000, date="2026-11-19")
     told = verify()
@@ -182,9 +183,19 @@ def test_no_learner_is_named(snowflake):
         assert "987654" not in printed and COURSE not in printed
 
 
-def test_the_page_explains_every_kind():
-    page = (Path(__file__).parents[3] / "docs/how-tos/verify_learning_time.md").read_text().lower()
-    assert [words for words in KINDS.values() if words not in " ".join(page.split())] == []
+def keys_of(value):
+    """Every key of a JSON document."""
+    for each in value.values() if isinstance(value, dict) else value:
+        yield from keys_of(each) if isinstance(each, dict | list) else ()
+    yield from value if isinstance(value, dict) else ()
+
+
+def test_the_page_explains_every_kind_and_every_key(six_kinds):
+    page = (Path(__file__).parents[3] / "docs/how-tos/verify_learning_time.md").read_text()
+    plain = " ".join(page.lower().split())
+    assert [words for words in KINDS.values() if words not in plain] == []
+    told = json.loads(run("--json", "--price-per-credit", "3")[0])
+    assert {key for key in keys_of(told) if f"`{key}`" not in page} == set()
 
 
 @pytest.mark.parametrize(("limit", "status"), [("66", 1), ("66.7", 0), ("100", 0), ("0", 1)])
