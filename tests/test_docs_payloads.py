@@ -12,12 +12,13 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from channel_integrations.integrated_channel import tasks
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.services.final_number import release_due
 from channel_integrations.integrated_channel.services.test_event import send_test_event
 from docs.generate import DOCS
 from tests.factories import COURSE, enrollment_event, grade_event, make_customer, make_endpoint, make_learner
 
 SCHEMAS = DOCS / "partners" / "schema"
-EVENTS = ("course_completion", "course_enrollment", "test")
+EVENTS = ("course_completion", "course_completion.revised", "course_enrollment", "test")
 PAGES = (DOCS.parent / "README.rst", DOCS / "index.rst", *sorted(DOCS.rglob("*.md")))
 
 
@@ -79,6 +80,23 @@ def test_a_completion_without_learning_time(endpoint, receiver):
     body = received(receiver)
     check(body, "course_completion")
     assert "learning_time" not in body["completion"]
+
+
+def test_a_completion_that_says_as_of_when_and_its_revision(endpoint, snowflake, receiver):
+    EnterpriseWebhookConfiguration.objects.update(states_as_of=True, learning_time_timing="revise")
+    customer = endpoint.enterprise_customer
+    learner = make_learner(customer)
+    snowflake.add(learner.id, COURSE, customer.uuid, 5400)
+    grade_event(learner)
+    rows = WebhookTransmissionQueue.objects
+    for event in ("course_completion", "course_completion.revised"):
+        rows.filter(status="awaiting_final").update(due_at=timezone.now())
+        release_due()
+        tasks.enrich_and_send_completion_webhook()
+        tasks.process_webhook_queue()
+        check(received(receiver), event)
+        snowflake.add(learner.id, COURSE, customer.uuid, 600, str(timezone.now().date()))
+    assert received(receiver)["completion"]["learning_time"] == 6000
 
 
 def test_an_enrolment(endpoint, receiver):

@@ -11,6 +11,8 @@ SCHEMAS = DOCS / "partners/schema"
 #: file name and the words of each event
 EVENTS = {
     "course_completion": "A learner has passed a course run that your company sponsors.",
+    "course_completion.revised": "A completion that you have been sent has another, final learning time. By agreement "
+    "only.",
     "course_enrollment": "A learner has enrolled in a course run that your company sponsors. By agreement only.",
     "test": "The operator has asked for a test. Verify it, answer 2xx, and do nothing.",
 }

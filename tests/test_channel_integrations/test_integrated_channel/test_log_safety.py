@@ -72,6 +72,7 @@ ALLOWED = {
 }
 #: what a fact may be called, so that a query means the same everywhere
 FACTS = {
+    "as_of",
     "asked",
     "at",
     "attempt",
