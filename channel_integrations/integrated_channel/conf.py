@@ -138,8 +138,8 @@ def enrichment_wait() -> timedelta:
 
 def rollup_ready_at() -> clock_time:
     """The time of the day, in UTC, from which the rollup of the day before is expected."""
-    default = _clock(DEFAULTS["CHANNEL_WEBHOOKS_ROLLUP_READY_AT"])
-    return _clock(_given("CHANNEL_WEBHOOKS_ROLLUP_READY_AT")) or default or clock_time()
+    name = "CHANNEL_WEBHOOKS_ROLLUP_READY_AT"
+    return _clock(_given(name)) or _clock(DEFAULTS[name])  # type: ignore[return-value]
 
 
 def max_pass_age() -> timedelta:

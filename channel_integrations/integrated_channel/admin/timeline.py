@@ -62,6 +62,8 @@ def timeline(webhook: WebhookTransmissionQueue, with_answers: bool = False) -> l
         (webhook.occurred_at, Event("", "", began)),
         (webhook.created, Event("", "", _creation(webhook))),
     ]
+    if webhook.held_at:
+        moments.append((webhook.held_at, Event("", "", gettext("It began to wait until its learning time is final."))))
     if webhook.learning_time_status:  # When it was looked up is not kept.
         moments.append((webhook.created, Event(NONE, "", _lookup(webhook), _lookup_took(webhook))))
     for attempt in webhook.attempts.order_by("pk"):
@@ -85,8 +87,13 @@ def timeline(webhook: WebhookTransmissionQueue, with_answers: bool = False) -> l
 
 
 def lookup(webhook: WebhookTransmissionQueue) -> str:
-    """What came of the lookup."""
-    return str(LOOKUPS.get(webhook.learning_time_status, webhook.learning_time_status))
+    """What came of the lookup, and as of when."""
+    said = str(LOOKUPS.get(webhook.learning_time_status, webhook.learning_time_status))
+    if webhook.learning_time_as_of is None:
+        return said
+    is_final = gettext("final") if webhook.learning_time_is_final else gettext("not final")
+    day = webhook.learning_time_as_of.isoformat()
+    return gettext("%(said)s As of %(day)s: %(is_final)s.") % {"said": said, "day": day, "is_final": is_final}
 
 
 def _lookup(webhook: WebhookTransmissionQueue) -> str:
@@ -100,6 +107,8 @@ def _lookup_took(webhook: WebhookTransmissionQueue) -> str:
 
 
 def _creation(webhook: WebhookTransmissionQueue) -> str:
+    if webhook.revises:
+        return gettext("The completion was to be sent with a number that is not final, and this webhook was made.")
     return gettext("The webhook was made by a backfill.") if webhook.backfilled else gettext("The webhook was made.")
 
 

@@ -61,6 +61,7 @@ class WebhookAdmin(WebhookViews, CappedReadOnlyAdmin):
         "passed",
         "lookup",
         "due",
+        "completion_link",
     )
     fieldsets = (
         (
@@ -73,7 +74,22 @@ class WebhookAdmin(WebhookViews, CappedReadOnlyAdmin):
         ),
     )
 
+    def get_fieldsets(self, request, obj=None):
+        """A revision names its completion."""
+        about, progress = super().get_fieldsets(request, obj)
+        if obj and obj.revises:
+            about = (about[0], {"fields": (*about[1]["fields"], "completion_link")})
+        return about, progress
+
     # What is shown
+
+    @admin.display(description=_("revises"))
+    def completion_link(self, webhook):
+        pk = WebhookTransmissionQueue.objects.filter(webhook_id=webhook.revises).values_list("pk", flat=True).first()
+        if pk is None:
+            return webhook.revises
+        url = reverse(admin_urlname(WebhookTransmissionQueue._meta, "change"), args=[pk])
+        return format_html('<a href="{}">{}</a>', url, webhook.revises)
 
     @admin.display(description=_("status"))
     def outcome(self, webhook):

@@ -3,7 +3,8 @@
 
 import json
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.management import call_command
@@ -11,7 +12,6 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import snowflake_connection, tasks
-from channel_integrations.integrated_channel.formats import format_of
 from channel_integrations.integrated_channel.models import (
     WebhookLookupStatement,
     WebhookStatus,
@@ -281,6 +281,32 @@ def test_a_number_that_is_known_is_not_lost_by_a_lookup_that_fails(host, setting
     assert row.learning_time_as_of == host.today - DAY
 
 
+def test_an_endpoint_that_is_switched_off_parks_what_was_held(host):
+    host.choose("hold")
+    learner = host.passes(before=3600)
+    host.learns(learner, 60)
+    host.choose("hold", active=False)
+    host.wait()
+    host.work()
+    assert (host.statuses(), host.received()) == ([WebhookStatus.PARKED], [])
+    host.choose("hold", active=True)
+    host.work()
+    (body,) = host.received()
+    assert body["completion"]["learning_time"] == 3660
+
+
+def test_the_day_of_a_pass_is_that_of_utc(host):
+    """Just before midnight in London it is tomorrow in Tokyo."""
+    passed_at = datetime.combine(host.today - DAY, time(23, 59), UTC).astimezone(ZoneInfo("Asia/Tokyo"))
+    learner = make_learner(host.customer)
+    host.learns(learner, 100, host.today - DAY)
+    host.learns(learner, 7, host.today)
+    grade_event(learner, passed_at=passed_at)
+    host.work()
+    (body,) = host.received()
+    assert body["completion"]["learning_time"] == 100
+
+
 def test_a_worker_that_is_missing_holds_nothing_beyond_its_wait(host):
     """Nobody consumes the enrichment queue."""
     host.choose("hold")
@@ -485,12 +511,6 @@ def test_a_completion_that_is_replayed_is_not_revised_twice(host):
     host.work()
     assert host.statuses() == [WebhookStatus.DELIVERED, WebhookStatus.AWAITING_FINAL]
     assert len(host.received()) == 2
-
-
-def test_a_format_without_revisions_is_refused(host):
-    assert "course_completion.revised" in format_of(host.endpoint).events
-    host.endpoint.learning_time_timing = "revise"
-    host.endpoint.clean()
 
 
 def test_who_lost_the_lease_makes_no_revision(host):

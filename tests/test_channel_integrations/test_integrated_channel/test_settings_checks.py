@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Settings that cannot be used: a check says what to type, and the default is used meanwhile."""
 
-from datetime import timedelta
+from datetime import time, timedelta
 
 import pytest
 from django.core.checks import Tags, run_checks
@@ -194,6 +194,7 @@ BAD_COLUMNS = [
     {"user": "A.B"},
     {"user": 5},
     {"user": ""},
+    {"user": None},
     {5: "USER_ID"},
 ]
 
@@ -211,6 +212,27 @@ def test_columns_that_are_not_named_keep_their_default(settings):
     settings.CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"user": "LMS_USER"}
     assert found() == []
     assert conf.learning_time_columns() == {**DEFAULTS["CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS"], "user": "LMS_USER"}
+
+
+def test_a_rollup_may_have_no_days(settings):
+    settings.CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"date": None}
+    assert found() == []
+    assert conf.learning_time_columns()["date"] is None
+
+
+def test_a_time_of_the_day(settings):
+    settings.CHANNEL_WEBHOOKS_ROLLUP_READY_AT = "00:30"
+    assert found() == []
+    assert conf.rollup_ready_at() == time(0, 30)
+
+
+@pytest.mark.parametrize("given", ["6", "24:00", "06:00:00", "", 6, None, ["06:00"]])
+def test_what_is_no_time_of_the_day(settings, given):
+    settings.CHANNEL_WEBHOOKS_ROLLUP_READY_AT = given
+    (error,) = found()
+    assert error.id == "channel_webhooks.E003"
+    assert 'CHANNEL_WEBHOOKS_ROLLUP_READY_AT = "06:00"' in error.hint
+    assert conf.rollup_ready_at() == time(6)
 
 
 @pytest.mark.parametrize("name", ["CHANNEL_WEBHOOKS_DELIVERY_QUEUE", "CHANNEL_WEBHOOKS_GRADE_SOURCE"])

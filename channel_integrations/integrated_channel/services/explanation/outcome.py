@@ -159,13 +159,21 @@ def _what_moves(story: Explanation, webhook: Any) -> str:
 def _lookup(story: Explanation, webhook: Any) -> Iterator[Step]:
     code = webhook.learning_time_status
     if code and webhook.learning_time is not None:
-        seconds = _("(%(seconds)s seconds)") % {"seconds": webhook.learning_time}
-        yield Step("lookup", Answer.YES, _("found"), operator_fact=seconds)
+        yield Step("lookup", Answer.YES, _("found"), operator_fact=_seconds(webhook))
     elif code == "found":
         yield Step("lookup", Answer.YES, _("found"))
     elif code:
         words, change = why_plain(code, Side(story.customer, story.learner, story.endpoint))
         yield Step("lookup", Answer.NO, f"{code}: {words}", change, partner_fact=no_learning_time())
+
+
+def _seconds(webhook: Any) -> str:
+    if webhook.learning_time_as_of is None:
+        return _("(%(seconds)s seconds)") % {"seconds": webhook.learning_time}
+    told = _("(%(seconds)s seconds as of %(day)s: %(is_final)s)")
+    is_final = _("final") if webhook.learning_time_is_final else _("not final")
+    day = webhook.learning_time_as_of.isoformat()
+    return told % {"seconds": webhook.learning_time, "day": day, "is_final": is_final}
 
 
 def _attempts(webhook: Any, attempts: list[Any]) -> Step:

@@ -173,3 +173,22 @@ def test_the_page_of_an_enrolment(operator, endpoint):
     ):
         page = operator.get(url(WEBHOOK, "change", webhook.pk))
         assert told in text_of(page) and bool(page.context["why_url"]) is has_why
+
+
+def test_a_revision_names_its_completion_and_as_of_when_its_number_is(operator, endpoint):
+    completion = make_webhook(endpoint)
+    today = timezone.now()
+    revision = make_webhook(
+        endpoint,
+        event_type="course_completion.revised",
+        revises=completion.webhook_id,
+        held_at=today,
+        learning_time_status="found",
+        learning_time_as_of=today.date() - timedelta(days=1),
+    )
+    page = operator.get(url(WEBHOOK, "change", revision.pk))
+    assert f'href="{url(WEBHOOK, "change", completion.pk)}"' in page.content.decode()
+    assert f"As of {today.date() - timedelta(days=1)}: not final." in text_of(page)
+    assert "It began to wait until its learning time is final." in text_of(page)
+    WebhookTransmissionQueue.objects.filter(pk=completion.pk).delete()
+    assert str(completion.webhook_id) in text_of(operator.get(url(WEBHOOK, "change", revision.pk)))
