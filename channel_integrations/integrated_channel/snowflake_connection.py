@@ -38,6 +38,7 @@ EXPIRED_SESSION = frozenset({390104, 390110, 390111, 390112, 390113, 390114, 390
 STATEMENT_CANCELLED = frozenset({604, 630})
 
 _pool: QueuePool | None = None
+_query_tag = QUERY_TAG
 _pool_lock = threading.Lock()
 
 
@@ -68,6 +69,23 @@ def forget_pool() -> None:
     """Have the next lookup open connections anew, with the settings as they are then."""
     global _pool  # noqa: PLW0603  (one pool for each process)
     _pool = None
+
+
+@contextmanager
+def tagged(query_tag: str) -> Iterator[None]:
+    """
+    Within, statements of this process run on connections of their own that carry another QUERY_TAG.
+
+    For what the warehouse's owner should tell apart from lookups, in a process that does nothing else meanwhile.
+    """
+    global _pool, _query_tag
+    lookups, _pool, _query_tag = _pool, None, query_tag
+    try:
+        yield
+    finally:
+        if _pool:
+            _pool.dispose()
+        _pool, _query_tag = lookups, QUERY_TAG
 
 
 def import_before_fork(sender: str, instance: Any, **kwargs: Any) -> None:
@@ -195,7 +213,7 @@ def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
         **config,
         "paramstyle": "qmark",
         "session_parameters": {
-            "QUERY_TAG": QUERY_TAG,
+            "QUERY_TAG": _query_tag,
             "STATEMENT_TIMEOUT_IN_SECONDS": query,
             **(config.get("session_parameters") or {}),
         },

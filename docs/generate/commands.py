@@ -22,7 +22,7 @@ wait for.
   to standard error.
 - Exit status: 0 done, or all is well; 1 it could not be done, or all is not well (the endpoint did not take the test
   event, a check is red, the sweep is not alive); 2 typed wrongly, an endpoint or a webhook that is not there included.
-  Whatever ends with 2 has changed nothing.
+  Whatever ends with 2 has changed nothing. 3, of `verify_learning_time` alone: Snowflake could not be asked.
 
 """
 

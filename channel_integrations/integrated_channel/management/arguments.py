@@ -7,6 +7,7 @@ Exit status: 0 done, or all is well; 1 it could not be done, or all is not well;
 
 import argparse
 import json
+import math
 from datetime import datetime, time
 from typing import Any
 
@@ -84,6 +85,21 @@ def whole_number(minimum: int, maximum: int, what: str = ""):
         if not minimum <= number <= maximum:
             raise argparse.ArgumentTypeError(f"type {what or f'a whole number from {minimum} to {maximum}'}")
         return number
+
+    return parse
+
+
+def number(minimum: float, maximum: float):
+    """A number within these bounds, both inclusive."""
+
+    def parse(text: str) -> float:
+        try:
+            parsed = float(text)
+        except ValueError:
+            parsed = math.nan
+        if not minimum <= parsed <= maximum:  # as nothing that is no number is
+            raise argparse.ArgumentTypeError(f"type a number from {minimum:g} to {maximum:g}")
+        return parsed
 
     return parse
 

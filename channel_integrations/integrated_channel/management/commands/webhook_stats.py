@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.management.arguments import whole_number
+from channel_integrations.integrated_channel.management.tables import table
 from channel_integrations.integrated_channel.services.doctor.moments import span
 from channel_integrations.integrated_channel.services.figures import (
     backlog,
@@ -61,15 +62,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(figures, default=str, indent=2))
             return
         for title, rows in _tables(figures):
-            self.stdout.write(f"{title}\n")
-            widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-            for row in rows:
-                cells = (
-                    cell.ljust(width) if column == 0 else cell.rjust(width)
-                    for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-                )
-                self.stdout.write(f"  {'  '.join(cells)}".rstrip())
-            self.stdout.write("")
+            self.stdout.write("\n".join([title, *table(rows), ""]))
 
 
 def _figures(hours: int, days: int) -> dict[str, Any]:

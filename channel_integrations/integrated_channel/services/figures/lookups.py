@@ -4,7 +4,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from django.utils import timezone
 
@@ -52,7 +52,7 @@ def by_day(days: int) -> list[DayOfLookups]:
     today = timezone.localdate()
     found = {today - timedelta(days=back): DayOfLookups(today - timedelta(days=back)) for back in range(days)}
     first = timezone.make_aware(datetime.combine(min(found), datetime.min.time()))
-    for statement, woke in _statements_since(first):
+    for statement, woke in statements_since(first):
         day = found.get(timezone.localtime(statement.began_at).date())
         if day:
             day.statements += 1
@@ -65,8 +65,7 @@ def by_day(days: int) -> list[DayOfLookups]:
 
 def snowflake_since(window: timedelta) -> SnowflakeFigures:
     """What was asked of Snowflake so lately."""
-    since = timezone.now() - window
-    lately = [(statement, woke) for statement, woke in _statements_since(since) if statement.began_at >= since]
+    lately = list(statements_since(timezone.now() - window))
     durations = Percentiles.of(statement.duration_ms for statement, _woke in lately)
     return SnowflakeFigures(
         statements=len(lately),
@@ -79,16 +78,30 @@ def snowflake_since(window: timedelta) -> SnowflakeFigures:
     )
 
 
-def _statements_since(first: datetime) -> Iterator[tuple[WebhookLookupStatement, bool]]:
-    """With a few from before: the statement before the first decides whether that one woke the warehouse."""
+def statements_since(first: datetime) -> Iterator[tuple[WebhookLookupStatement, bool]]:
+    """
+    What was asked of Snowflake since then, in order, and whether it woke the warehouse.
+
+    A few from before are read as well: they may have kept it awake.
+    """
     auto_suspend = conf.warehouse_auto_suspend()
     since = WebhookLookupStatement.objects.filter(began_at__gte=first - auto_suspend - timedelta(hours=1))
-    return with_wakes(since.order_by("began_at", "pk").iterator(), auto_suspend)
+    with_earlier = with_wakes(since.order_by("began_at", "pk").iterator(), auto_suspend)
+    return ((statement, woke) for statement, woke in with_earlier if statement.began_at >= first)
 
 
-def with_wakes(
-    statements: Iterable[WebhookLookupStatement], auto_suspend: timedelta
-) -> Iterator[tuple[WebhookLookupStatement, bool]]:
+class _Statement(Protocol):
+    @property
+    def began_at(self) -> datetime: ...
+
+    @property
+    def ended_at(self) -> datetime: ...
+
+
+_AnyStatement = TypeVar("_AnyStatement", bound=_Statement)
+
+
+def with_wakes(statements: Iterable[_AnyStatement], auto_suspend: timedelta) -> Iterator[tuple[_AnyStatement, bool]]:
     """
     Each statement, and whether it woke the warehouse: it began more than ``auto_suspend`` after all before had ended.
 
