@@ -59,6 +59,9 @@ class WebhookTransmissionQueue(models.Model):
     endpoint_id = models.PositiveBigIntegerField(null=True)
     region = models.CharField(max_length=10, choices=Region.choices, blank=True)
     body = models.TextField(blank=True)
+    basis = models.CharField(  # noqa: DJ001  (nullable, as above)
+        max_length=40, null=True, help_text=_("Why it was owed when that was last looked at.")
+    )
     attempts_made = models.PositiveSmallIntegerField(default=0)
     tries = models.PositiveSmallIntegerField(
         default=0, help_text=_("Attempts since the schedule began; a replay begins it anew.")

@@ -121,13 +121,13 @@ class WebhookQuerySet(models.QuerySet):
         """
         Keep what every attempt will send, and where; from now on these rows of one claim wait for their endpoint.
 
-        Their ``endpoint_id``, ``region`` and ``body`` have been set, and ``learning_time`` may have been taken away.
+        Their ``endpoint_id``, ``region``, ``body`` and ``basis`` have been set, and ``learning_time`` may have been taken away.
         What has lost its lease is not written.
         """
         now = timezone.now()
         for webhook in webhooks:
             webhook.status, webhook.reason = WebhookStatus.PENDING, ""
-        own = ["endpoint_id", "region", "body", "learning_time", "learning_time_status"]
+        own = ["endpoint_id", "region", "body", "basis", "learning_time", "learning_time_status"]
         return self._write_back(webhooks, own, status=WebhookStatus.PENDING, reason="", due_at=now)
 
     def mark_delivered(self, webhooks: "Sequence[WebhookTransmissionQueue]") -> set[int]:
