@@ -29,6 +29,7 @@ TABLES = (
     LogEntry,
     Session,
     models.WebhookDeliveryAttempt,
+    models.WebhookDisclosure,
     models.WebhookSigningSecret,
     models.WebhookEndpointCredential,
     models.WebhookEndpointHealth,

@@ -77,6 +77,7 @@ class IntegratedChannelConfig(AppConfig):
             give_first_secret,
         )
         from channel_integrations.integrated_channel.models.webhook import cancel_rows_of_deleted_endpoint
+        from channel_integrations.integrated_channel.services.erasure import note_deleted_endpoint
         from channel_integrations.integrated_channel.snowflake_connection import import_before_fork
 
         celeryd_after_setup.connect(import_before_fork, dispatch_uid="channel_webhooks.import_before_fork")
@@ -85,6 +86,7 @@ class IntegratedChannelConfig(AppConfig):
             (post_save, give_health),
             (post_delete, delete_secrets_of_deleted_endpoint),
             (post_delete, cancel_rows_of_deleted_endpoint),
+            (post_delete, note_deleted_endpoint),
         ):
             signal.connect(
                 receiver,

@@ -11,9 +11,9 @@ customers from being deleted.
 from channel_integrations.integrated_channel.models.attempt import WebhookDeliveryAttempt
 from channel_integrations.integrated_channel.models.credential import WebhookEndpointCredential
 from channel_integrations.integrated_channel.models.disclosure import Erasure, WebhookDisclosure
-from channel_integrations.integrated_channel.models.endpoint import (
+from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration
+from channel_integrations.integrated_channel.models.endpoint_choices import (
     ClientAuthentication,
-    EnterpriseWebhookConfiguration,
     LearningTime,
     Region,
     SignIn,

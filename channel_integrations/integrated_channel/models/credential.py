@@ -12,7 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from fernet_fields import EncryptedTextField
 
 from channel_integrations.integrated_channel.exceptions import SecretUnreadable
-from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration, SignIn
+from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration
+from channel_integrations.integrated_channel.models.endpoint_choices import SignIn
 
 #: the secret of each choice
 SECRET_OF = {SignIn.BEARER: "bearer_token", SignIn.OAUTH: "client_secret"}

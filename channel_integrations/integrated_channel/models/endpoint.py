@@ -13,47 +13,21 @@ from django.utils.translation import gettext_lazy as _
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.exceptions import AddressRefused
 from channel_integrations.integrated_channel.http_client import check_ca_bundle, check_url
+from channel_integrations.integrated_channel.models.endpoint_choices import (
+    ClientAuthentication,
+    LearningTime,
+    Region,
+    SignIn,
+)
 from channel_integrations.integrated_channel.services.retry import SCHEDULE, parse_schedule
 
 #: seconds; with it a task that claims a row in its thirtieth second ends before its soft time limit (90 s)
 MAX_TIMEOUT_SECONDS = 60
 MAX_CONCURRENT_REQUESTS = 32
 
-
 # RFC 6749, appendix A.1 and A.4
 _CLIENT_ID = re.compile(r"[ -~]*\Z")
 _SCOPE = re.compile(r"([!#-\[\]-~]+( [!#-\[\]-~]+)*)?\Z")
-
-
-class Region(models.TextChoices):
-    """Where a learner is, as far as the choice of an endpoint is concerned."""
-
-    US = "US", _("United States")
-    EU = "EU", _("European Union")
-    OTHER = "OTHER", _("Other")
-
-
-class LearningTime(models.TextChoices):
-    """An endpoint's own switch; the flag and the kill switch beat it."""
-
-    ROLLOUT = "rollout", _("as the site's rollout says")
-    ALWAYS = "always", _("always: for every learner, whatever the percentage")
-    NEVER = "never", _("never")
-
-
-class SignIn(models.TextChoices):
-    """What an endpoint wants to see of us beside the signature."""
-
-    NONE = "none", _("none: the signature alone")
-    BEARER = "bearer", _("a bearer token that the partner has given out")
-    OAUTH = "oauth", _("OAuth 2.0 client credentials")
-
-
-class ClientAuthentication(models.TextChoices):
-    """Where a token server looks for the client's id and secret (RFC 6749, 2.3.1)."""
-
-    BASIC = "basic", _("in the Authorization header (HTTP Basic)")
-    BODY = "body", _("in the form")
 
 
 class EnterpriseWebhookConfiguration(models.Model):
@@ -124,7 +98,7 @@ class EnterpriseWebhookConfiguration(models.Model):
         default=timezone.now,
         help_text=_("Completions passed before this moment make no webhook."),
     )
-    # Both are nullable for the previous release's code, which inserts endpoints without them; NULL is the default.
+    # All are nullable for the previous release's code, which inserts endpoints without them; NULL is the default.
     sends_completions = models.BooleanField(
         _("completions"), default=True, null=True, help_text=_("Whether completions are sent here.")
     )
@@ -133,6 +107,12 @@ class EnterpriseWebhookConfiguration(models.Model):
         default=False,
         null=True,
         help_text=_("Whether enrolments in course runs that the customer sponsors are sent here."),
+    )
+    sends_erasures = models.BooleanField(
+        _("erasures"),
+        default=False,
+        null=True,
+        help_text=_("Whether the endpoint is told to erase what it was told about a learner whom the LMS retires."),
     )
     all_completions = models.BooleanField(
         default=False,

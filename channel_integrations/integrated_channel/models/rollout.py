@@ -8,7 +8,7 @@ from django.db import IntegrityError, models, router, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from channel_integrations.integrated_channel.models.endpoint import LearningTime
+from channel_integrations.integrated_channel.models.endpoint_choices import LearningTime
 
 #: tries of one decision against others that are made at the same moment
 DECIDE_TRIES = 5

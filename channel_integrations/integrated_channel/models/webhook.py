@@ -8,7 +8,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration, Region
+from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration
+from channel_integrations.integrated_channel.models.endpoint_choices import Region
 from channel_integrations.integrated_channel.models.webhook_queryset import WebhookQuerySet
 from channel_integrations.integrated_channel.models.webhook_status import WebhookStatus
 

@@ -3,12 +3,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
+from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.exceptions import NoWebhookConfigured, WebhookNotOwed
+from channel_integrations.integrated_channel.formats import Facts, format_of, to_body
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -16,7 +17,6 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
-from channel_integrations.integrated_channel.payloads import completion_payload, enrollment_payload, to_body
 from channel_integrations.integrated_channel.services import reasons, rollout
 from channel_integrations.integrated_channel.services.enrollments import look_again_at
 from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
@@ -49,10 +49,15 @@ def still_owed(webhooks: Sequence[WebhookTransmissionQueue]) -> list[WebhookTran
     Those of these claimed rows that are owed to this day, and to this endpoint; the others are cancelled.
 
     A row that was addressed a moment ago needs no second look. One that has been tried, or has waited for its endpoint,
-    may have lost what it was owed by in the meantime: a consent, a link, a region that the endpoint takes.
+    may have lost what it was owed by in the meantime: a consent, a link, a region that the endpoint takes. An erasure
+    is owed by none of these.
     """
     now = timezone.now()
-    waited = [each for each in webhooks if each.attempts_made or now - each.created > ADDRESSED_LATELY]
+    waited = [
+        each
+        for each in webhooks
+        if (each.attempts_made or now - each.created > ADDRESSED_LATELY) and each.event_type != LEARNER_ERASED
+    ]
     owed = owed_for(waited) if waited else {}
     sign_on = _sign_on_regions(waited, owed)
     found = []
@@ -73,6 +78,7 @@ def _require_still_owed(
         raise owed
     if owed:
         _endpoint_of(webhook, owed, sign_on)
+        webhook.basis = owed.recipient.basis
 
 
 def _sign_on_regions(
@@ -82,9 +88,11 @@ def _sign_on_regions(
 
 
 def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
+    # An erasure is addressed when it is made; here it is replayed, and nothing takes from what it is owed by.
+    addressed = [webhook for webhook in webhooks if webhook.event_type == LEARNER_ERASED]
+    webhooks = [webhook for webhook in webhooks if webhook.event_type != LEARNER_ERASED]
     owed = owed_for(webhooks)
     sign_on = _sign_on_regions(webhooks, owed)
-    addressed = []
     for webhook in webhooks:
         try:
             if _is_addressed(webhook, owed[webhook.pk], sign_on):
@@ -108,7 +116,7 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
         if webhook.mark_without_endpoint(str(err)):
             lines.info("webhook_addressing", "no_endpoint", webhook_id=webhook.webhook_id, region=webhook.region)
         return False
-    webhook.endpoint_id = endpoint.pk
+    webhook.endpoint_id, webhook.basis = endpoint.pk, owed.recipient.basis
     if webhook.body:  # A replay: what is sent again is what was sent.
         return True
     if not endpoint.active:
@@ -119,14 +127,8 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
     if reason:
         webhook.forget_learning_time(reason)
     webhook.region = endpoint.region
-    webhook.body = to_body(_payload(webhook, owed))
+    webhook.body = to_body(format_of(endpoint).payload(webhook, Facts(owed.customer, owed.learner)))
     return True
-
-
-def _payload(webhook: WebhookTransmissionQueue, owed: Owed) -> dict[str, Any]:
-    if webhook.event_type == COURSE_ENROLLMENT:
-        return enrollment_payload(webhook, owed.customer, owed.learner)
-    return completion_payload(webhook, owed.customer, owed.learner, webhook.learning_time)
 
 
 def _cancel_or_look_again(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:

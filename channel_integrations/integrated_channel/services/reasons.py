@@ -14,3 +14,5 @@ ENROLLED_BEFORE_LINK = "enrolled before the learner was linked"
 ENROLLED_BEFORE_SEND_FROM = "enrolled before the endpoint's send_from"
 #: of a new pass, where each of the customer's endpoints is so
 ENDPOINT_OFF = "endpoint switched off by its operator"
+#: of what a retirement has scrubbed
+LEARNER_RETIRED = "learner retired"

@@ -19,7 +19,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.services import endpoint_gate, retention
+from channel_integrations.integrated_channel.services import disclosures, endpoint_gate, retention
 from channel_integrations.integrated_channel.services.enrichment import release_overdue
 from channel_integrations.integrated_channel.services.reconciliation import record_missing_passes
 
@@ -61,6 +61,7 @@ def tidy(seconds: float = math.inf) -> None:
         retention.purge(conf.retention(), PURGED_AT_ONCE, deadline)
         retention.forget_statements(conf.retention())
         retention.forget_suppressions(conf.retention(), deadline)
+        disclosures.forget(conf.disclosure_retention(), deadline)
 
 
 def hand_over() -> None:

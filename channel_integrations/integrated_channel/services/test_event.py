@@ -6,9 +6,9 @@ from typing import Any
 
 from django.utils import timezone
 
+from channel_integrations.integrated_channel.formats import format_of, to_body
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
 from channel_integrations.integrated_channel.models.attempt import AttemptResult
-from channel_integrations.integrated_channel.payloads import test_payload, to_body
 from channel_integrations.integrated_channel.services.sending import send_signed
 from channel_integrations.integrated_channel.services.sign_in import TokenRequest, sign_in_to
 
@@ -24,7 +24,7 @@ def send_test_event(endpoint: EnterpriseWebhookConfiguration) -> AttemptResult:
     :raises SecretUnreadable: a secret of the endpoint is missing or cannot be decrypted
     """
     secrets = endpoint.signing_secrets()
-    body = to_body(test_payload(endpoint.enterprise_customer, timezone.now()))
+    body = to_body(format_of(endpoint).test(endpoint.enterprise_customer, timezone.now()))
     result = _send(endpoint, body, secrets, sign_in_to(endpoint) or sign_in_to(endpoint, by_force=True))
     if result.token_refused:
         result = _send(endpoint, body, secrets, sign_in_to(endpoint, by_force=True))

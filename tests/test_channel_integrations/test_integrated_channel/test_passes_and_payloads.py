@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from channel_integrations.integrated_channel.exceptions import MalformedEvent
+from channel_integrations.integrated_channel.formats import FORMATS, Facts, to_body
 from channel_integrations.integrated_channel.passes import CoursePass
-from channel_integrations.integrated_channel.payloads import completion_payload, to_body
 
 PASSED = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
 CUSTOMER = UUID("0f6c2a52-8d6d-4b31-9b5a-000000000001")
@@ -82,10 +82,11 @@ def payload(learning_time, name="Acme"):
         occurred_at=PASSED,
         percent_grade=0.92,
         letter_grade="A",
+        learning_time=learning_time,
     )
     customer = SimpleNamespace(uuid=CUSTOMER, name=name)
     learner = SimpleNamespace(id=7, username="maria", email="maria@example.com")
-    return completion_payload(row, customer, learner, learning_time)
+    return FORMATS["standard"].payload(row, Facts(customer, learner))
 
 
 def test_the_plain_payload():

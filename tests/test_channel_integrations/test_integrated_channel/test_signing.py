@@ -24,11 +24,11 @@ import pytest
 import standardwebhooks
 import svix.webhooks
 
+from channel_integrations.integrated_channel.formats import FORMATS, Facts, to_body
 from channel_integrations.integrated_channel.http_client import MAX_ANSWER_BYTES
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
 from channel_integrations.integrated_channel.models.endpoint import MAX_TIMEOUT_SECONDS
 from channel_integrations.integrated_channel.models.signing_secret import ROTATION_OVERLAP
-from channel_integrations.integrated_channel.payloads import completion_payload, enrollment_payload, to_body
 from channel_integrations.integrated_channel.services import delivery
 from channel_integrations.integrated_channel.services.admission import DISABLE_AFTER, DISABLE_FAILURES
 from channel_integrations.integrated_channel.services.retry import (
@@ -249,8 +249,9 @@ def completion(learning_time: int | None) -> dict:
         occurred_at=AT - timedelta(seconds=2),
         percent_grade=0.92,
         letter_grade="A",
+        learning_time=learning_time,
     )
-    return completion_payload(row, SimpleNamespace(**CUSTOMER), MARIA, learning_time)
+    return FORMATS["standard"].payload(row, Facts(SimpleNamespace(**CUSTOMER), MARIA))
 
 
 def enrollment() -> dict:
@@ -264,7 +265,7 @@ def enrollment() -> dict:
         enrollment_mode="verified",
         enrollment_is_active=True,
     )
-    return enrollment_payload(row, SimpleNamespace(**CUSTOMER), MARIA)
+    return FORMATS["standard"].payload(row, Facts(SimpleNamespace(**CUSTOMER), MARIA))
 
 
 MARIA = SimpleNamespace(id=1, username="maria", email="maria@example.com")

@@ -9,7 +9,7 @@ from enterprise.models import EnterpriseCustomerUser
 
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
-from channel_integrations.integrated_channel.models.endpoint import Region
+from channel_integrations.integrated_channel.models.endpoint_choices import Region
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
 from channel_integrations.integrated_channel.services import endpoint_gate
 from channel_integrations.integrated_channel.services.audit_reporting import without_audit_reporting

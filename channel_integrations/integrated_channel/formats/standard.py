@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The format of this package, version 2.0; its shape is described in the README and promised to partners."""
+
+from datetime import datetime
+from typing import Any
+
+from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
+from channel_integrations.integrated_channel.formats.format import Facts, PayloadFormat
+from channel_integrations.integrated_channel.formats.written import iso_utc
+from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
+
+
+def completion(webhook: Any, facts: Facts) -> dict[str, Any]:
+    """
+    The body of a completion.
+
+    :param webhook: the row (event_type, created, course_id, occurred_at, percent_grade, letter_grade, and
+        learning_time: seconds, of which 0 is sent as 0, and None leaves the key out)
+    """
+    written: dict[str, Any] = {
+        "completed": True,
+        "completion_date": iso_utc(webhook.occurred_at),
+        "percent_grade": webhook.percent_grade,
+        "letter_grade": webhook.letter_grade,
+        "is_passing": True,
+    }
+    if webhook.learning_time is not None:
+        written["learning_time"] = webhook.learning_time
+    return {**_envelope(webhook, facts), "completion": written}
+
+
+def enrollment(webhook: Any, facts: Facts) -> dict[str, Any]:
+    """
+    The body of an enrolment.
+
+    :param webhook: the row (event_type, created, course_id, occurred_at, enrollment_mode, enrollment_is_active)
+    """
+    written = {
+        "mode": webhook.enrollment_mode,
+        "is_active": webhook.enrollment_is_active,
+        "enrollment_date": iso_utc(webhook.occurred_at),
+    }
+    return {**_envelope(webhook, facts), "enrollment": written}
+
+
+def _envelope(webhook: Any, facts: Facts) -> dict[str, Any]:
+    customer, learner = facts.customer, facts.learner
+    return {
+        "event_type": webhook.event_type,
+        "event_version": "2.0",
+        "event_source": "openedx_events",
+        "timestamp": iso_utc(webhook.created),
+        "enterprise_customer": {"uuid": str(customer.uuid), "name": customer.name},
+        "learner": {"user_id": learner.id, "username": learner.username, "email": learner.email},
+        "course": {"course_key": webhook.course_id},
+    }
+
+
+def test_event(customer: Any, now: datetime) -> dict[str, Any]:
+    """The body of a test event: no learner, no course, and marked as a test."""
+    return {
+        "event_type": "test",
+        "event_version": "2.0",
+        "event_source": "openedx_events",
+        "timestamp": iso_utc(now),
+        "enterprise_customer": {"uuid": str(customer.uuid), "name": customer.name},
+        "test": True,
+    }
+
+
+STANDARD = PayloadFormat(
+    name="standard", events={COURSE_COMPLETION: completion, COURSE_ENROLLMENT: enrollment}, test=test_event
+)
