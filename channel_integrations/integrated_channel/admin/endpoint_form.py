@@ -18,7 +18,9 @@ def _from_to(lowest: int, highest: int) -> dict[str, object]:
 
 
 #: nullable in the database, where NULL is the default
-_TICKS = ("accepts_us", "accepts_eu", "sends_completions", "sends_enrollments")
+_TICKS = ("accepts_us", "accepts_eu", "sends_completions", "sends_enrollments", "sends_erasures")
+#: what is ticked where an endpoint is added here; those that are there go on as they do
+_TICKED_FOR_NEW = ("sends_erasures",)
 _NO_CUSTOMER = _("Choose a customer: press the magnifying glass, or paste the customer's UUID.")
 _NO_LIMIT = _("Type a whole number of 1 or more, or leave it empty.")
 
@@ -36,6 +38,7 @@ class EndpointForm(SignInFields):
             "accepts_eu": _("Accepts learners from the EU"),
             "sends_completions": _("Completions"),
             "sends_enrollments": _("Enrolments"),
+            "sends_erasures": _("Erasures"),
             "webhook_timeout_seconds": _("Timeout (seconds)"),
             "max_requests_per_minute": _("Requests per minute"),
             "max_concurrent_requests": _("Requests at once"),
@@ -100,6 +103,11 @@ class EndpointForm(SignInFields):
                 "Whether enrolments are sent here, as event_type course_enrollment, from now on and only in course "
                 "runs that the customer sponsors for the learner. Off by default; agree on it with the partner first."
             ),
+            "sends_erasures": _(
+                "Whether the partner is told, as event_type learner.erased, to erase what it was told about a learner "
+                "whom the LMS retires: how it knows the learner, and nothing else. Ticked for an endpoint that is "
+                "added here; off for older ones until their partner can take it."
+            ),
             "send_from": _(
                 "Completions passed, and enrolments made, before this moment make no webhook; backfill_webhooks sends "
                 "such completions. Default: when the endpoint is added. Example: 2026-11-01 00:00:00"
@@ -134,6 +142,8 @@ class EndpointForm(SignInFields):
         for name in _TICKS:
             if getattr(self.instance, name) is None:
                 self.initial[name] = self._meta.model._meta.get_field(name).default
+        if self.instance._state.adding:
+            self.initial.update(dict.fromkeys(_TICKED_FOR_NEW, True))
 
     def add_error(self, field, error):
         """Whatever is wrong with a customer, the same helps; the errors of a UUID cannot be worded by ``Meta``."""

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from channel_integrations.integrated_channel.admin.attempt import ERRORS
 from channel_integrations.integrated_channel.admin.moments import NONE, unbroken
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
+from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.models import (
     WebhookDeliveryAttempt,
     WebhookStatus,
@@ -43,6 +44,13 @@ LOOKUPS = {
 }
 
 
+#: what made a webhook, but for a pass
+_BEGINNINGS = {
+    COURSE_ENROLLMENT: _("The learner enrolled."),
+    LEARNER_ERASED: _("The learner was retired."),
+}
+
+
 class Event(NamedTuple):
     """One line of the timeline; ``answer`` is the start of what an endpoint answered, which is personal data."""
 
@@ -56,8 +64,7 @@ class Event(NamedTuple):
 
 def timeline(webhook: WebhookTransmissionQueue, with_answers: bool = False) -> list[Event]:
     """From the pass or the enrolment to the end, in order; what has been purged is gone from it."""
-    is_enrolment = webhook.event_type == COURSE_ENROLLMENT
-    began = gettext("The learner enrolled.") if is_enrolment else gettext("The learner passed.")
+    began = str(_BEGINNINGS.get(webhook.event_type, _("The learner passed.")))
     moments: list[tuple[datetime, Event]] = [
         (webhook.occurred_at, Event("", "", began)),
         (webhook.created, Event("", "", _creation(webhook))),

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
+import fernet_fields.fields
 from django.db import migrations, models
+
 
 
 class Migration(migrations.Migration):

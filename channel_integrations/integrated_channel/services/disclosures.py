@@ -8,7 +8,7 @@ ends, and registered then.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -92,7 +92,7 @@ def forget(older_than: timedelta, deadline: float) -> int:
 
 
 def _known(webhooks: Iterable[WebhookTransmissionQueue]) -> dict[Any, int]:
-    """The primary keys of those that are in the register, by webhook id; found by the learner, of whom there is little."""
+    """The primary keys of those that are in the register, by webhook id; found by the learner, which an index knows."""
     ids = {webhook.webhook_id: webhook.user_id for webhook in webhooks}
     rows = WebhookDisclosure.objects.filter(user_id__in=set(ids.values()) - {None}, webhook_id__in=list(ids))
     return dict(rows.order_by("pk").values_list("webhook_id", "pk")) if ids else {}

@@ -111,9 +111,7 @@ def _ask(
     made = []
     for identifier, known_so in by_identifier.items():
         webhook = _row(endpoint, identifier, erasure_key(endpoint.pk, user_id, max(known_so)), due_at)
-        WebhookDisclosure.change(
-            known_so, retired_at=now, erasure=Erasure.OWED, erasure_webhook_id=webhook.webhook_id
-        )
+        WebhookDisclosure.change(known_so, retired_at=now, erasure=Erasure.OWED, erasure_webhook_id=webhook.webhook_id)
         made.append(webhook)
     return made
 
@@ -142,6 +140,6 @@ def _confirm(webhook_ids: Sequence[UUID], held: Sequence[int]) -> None:
     WebhookTransmissionQueue.objects.filter(pk__in=held).update(body="", purged_at=now)
 
 
-def _settle(disclosures: Any, how: Erasure, **changes: Any) -> None:
+def _settle(disclosures: Any, how: Any, **changes: Any) -> None:
     pks = list(disclosures.values_list("pk", flat=True))
     WebhookDisclosure.change(pks, erasure=how, identifier=None, **changes)

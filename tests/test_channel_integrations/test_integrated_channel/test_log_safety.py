@@ -28,6 +28,7 @@ ALLOWED = {
     "addressing": {"reason", "webhook.region"},  # the text of WebhookNotOwed; US, EU or OTHER
     "backfill": {"made"},
     "cancellation": {"left"},
+    "erasure": {"len(made)"},
     "enrichment": {"None if id(err) in explained else way_of(err)"},
     "examination": {"check.name"},
     "heartbeat": {"name", "path"},  # one of three names; the file that the environment of a worker names

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
-from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.models import (
     WebhookDeliveryAttempt,
     WebhookStatus,
     WebhookTransmissionQueue,
 )
+from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
 from channel_integrations.integrated_channel.services.figures.percentiles import Percentiles
 
 #: deliveries that are looked at, at the most
@@ -77,8 +77,8 @@ def latest(window: timedelta) -> Deliveries:
     """
     The latest deliveries of so lately, ``SAMPLE`` of them at most; with two queries.
 
-    What was backfilled or replayed is left out: it did not go out when the learner passed. So are enrolments: they
-    wait for their sponsorship.
+    What was backfilled or replayed is left out: it did not go out when the learner passed. So are enrolments, which
+    wait for their sponsorship, and erasures.
     """
     ended = WebhookTransmissionQueue.objects.filter(finished_at__gte=timezone.now() - window)
     names = (
@@ -97,7 +97,7 @@ def latest(window: timedelta) -> Deliveries:
         )
         for row in rows
         if row.status == WebhookStatus.DELIVERED
-        and row.event_type != COURSE_ENROLLMENT
+        and row.event_type == COURSE_COMPLETION
         and not row.backfilled
         and row.attempts_made == row.tries
     ]
