@@ -11,13 +11,14 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from channel_integrations.integrated_channel import tasks
+from channel_integrations.integrated_channel.handlers import handle_learner_retirement
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services.test_event import send_test_event
 from docs.generate import DOCS
 from tests.factories import COURSE, enrollment_event, grade_event, make_customer, make_endpoint, make_learner
 
 SCHEMAS = DOCS / "partners" / "schema"
-EVENTS = ("course_completion", "course_enrollment", "test")
+EVENTS = ("course_completion", "course_enrollment", "learner.erased", "test")
 PAGES = (DOCS.parent / "README.rst", DOCS / "index.rst", *sorted(DOCS.rglob("*.md")))
 
 
@@ -87,6 +88,16 @@ def test_an_enrolment(endpoint, receiver):
     WebhookTransmissionQueue.objects.update(due_at=timezone.now())
     tasks.process_webhook_queue()
     check(received(receiver), "course_enrollment")
+
+
+def test_an_erasure(endpoint, receiver):
+    EnterpriseWebhookConfiguration.objects.update(sends_erasures=True)
+    learner = make_learner(endpoint.enterprise_customer, email="")
+    grade_event(learner)
+    tasks.process_webhook_queue()
+    handle_learner_retirement(sender=None, user=learner)
+    tasks.process_webhook_queue()
+    check(received(receiver), "learner.erased")
 
 
 def test_a_test_event(endpoint, receiver):

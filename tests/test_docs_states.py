@@ -135,6 +135,15 @@ def cancelled(host):
     unlink_and_deliver(host)
 
 
+def erasure(host):
+    """In place of the webhook that it is about."""
+    delivered(host)
+    WebhookTransmissionQueue.objects.all()._raw_delete("default")
+    EnterpriseWebhookConfiguration.objects.update(sends_erasures=True)
+    host.seen = [(EVENT, 0)]
+    retire_the_learner(host)
+
+
 # ---- what may happen to it then
 
 
@@ -233,6 +242,7 @@ STATES = (
     delivered,
     failed,
     cancelled,
+    erasure,
 )
 OPERATIONS = (
     look_up,

@@ -12,6 +12,7 @@ SCHEMAS = DOCS / "partners/schema"
 EVENTS = {
     "course_completion": "A learner has passed a course run that your company sponsors.",
     "course_enrollment": "A learner has enrolled in a course run that your company sponsors. By agreement only.",
+    "learner.erased": "Erase what you were told about a learner, and answer 2xx. By agreement only.",
     "test": "The operator has asked for a test. Verify it, answer 2xx, and do nothing.",
 }
 _HEADERS = (

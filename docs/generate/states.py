@@ -116,6 +116,13 @@ TRANSITIONS = (
         "a person cancels it, while no worker holds it",
         ("cancellation._cancel",),
     ),
+    Transition(
+        19,
+        (EVENT,),
+        PENDING,
+        "the learner is retired: an erasure, for each endpoint that was told of them and wants it",
+        ("erasure._row",),
+    ),
 )
 INTRODUCTION = """\
 # States of a webhook

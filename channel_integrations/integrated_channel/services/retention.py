@@ -20,8 +20,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookSuppression,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.services import disclosures, erasure
-from channel_integrations.integrated_channel.services.reasons import LEARNER_RETIRED
+from channel_integrations.integrated_channel.services import disclosures, erasure, reasons
 
 lines = LogLines(__name__)
 
@@ -94,7 +93,7 @@ def scrub_learner(user_id: int) -> int:
     while pks := list(theirs.values_list("pk", flat=True)[:BATCH]):
         with transaction.atomic():
             disclosures.register_before_scrub(pks)
-            scrubbed += _scrub(pks, LEARNER_RETIRED)
+            scrubbed += _scrub(pks, reasons.LEARNER_RETIRED)
     _forget(WebhookSuppression.objects.filter(user_id=user_id).order_by("pk"))
     lines.info("webhook_retention", "learner_scrubbed", count=scrubbed)
     return scrubbed
