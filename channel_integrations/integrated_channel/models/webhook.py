@@ -73,6 +73,9 @@ class WebhookTransmissionQueue(models.Model):
     modified = models.DateTimeField(auto_now=True)
     purged_at = models.DateTimeField(null=True, help_text=_("When personal data and attempts were removed."))
 
+    #: of a row that was claimed: whether the lease before has ended by itself, so that it may have been sent with that
+    is_abandoned = False
+
     objects = WebhookQuerySet.as_manager()
 
     class Meta:

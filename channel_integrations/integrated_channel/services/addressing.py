@@ -4,6 +4,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+from django.db import transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
@@ -17,7 +18,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
-from channel_integrations.integrated_channel.services import reasons, rollout
+from channel_integrations.integrated_channel.services import disclosures, reasons, rollout
 from channel_integrations.integrated_channel.services.enrollments import look_again_at
 from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
 from channel_integrations.integrated_channel.services.region_service import Region, find_region, sign_on_regions
@@ -66,7 +67,10 @@ def still_owed(webhooks: Sequence[WebhookTransmissionQueue]) -> list[WebhookTran
             _require_still_owed(webhook, owed.get(webhook.pk), sign_on)
             found.append(webhook)
         except WebhookNotOwed as reason:
-            _cancel(webhook, reason)
+            with transaction.atomic():
+                if webhook.is_abandoned:
+                    disclosures.register_unwritten([webhook.pk])
+                _cancel(webhook, reason)
     return found
 
 

@@ -51,13 +51,13 @@ def register(finished: "Sequence[Finished]", held: set[int]) -> None:
         WebhookDisclosure.change(known.values(), last_at=latest, times=F("times") + 1)
 
 
-def register_before_scrub(pks: Sequence[int]) -> None:
+def register_unwritten(pks: Sequence[int]) -> None:
     """
     Lock these webhooks, and write down what of them may have been told and is not in the register.
 
     That is what a worker is sending right now, or was when it was killed: nobody will write it down later, since the
-    webhook goes. And what was sent by a release that kept no register. ``last_at`` is then when the lease ends: until
-    then the endpoint may still be told.
+    webhook is about to be scrubbed or cancelled. And what was sent by a release that kept no register. ``last_at`` is
+    then when the lease ends: until then the endpoint may still be told.
     """
     rows = WebhookTransmissionQueue.objects.filter(pk__in=pks).select_for_update().order_by("pk")
     webhooks = [row for row in rows if row.body and row.endpoint_id and row.event_type != LEARNER_ERASED]

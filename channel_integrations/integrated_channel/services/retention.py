@@ -92,7 +92,7 @@ def scrub_learner(user_id: int) -> int:
     scrubbed = 0
     while pks := list(theirs.values_list("pk", flat=True)[:BATCH]):
         with transaction.atomic():
-            disclosures.register_before_scrub(pks)
+            disclosures.register_unwritten(pks)
             scrubbed += _scrub(pks, reasons.LEARNER_RETIRED)
     _forget(WebhookSuppression.objects.filter(user_id=user_id).order_by("pk"))
     lines.info("webhook_retention", "learner_scrubbed", count=scrubbed)

@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from enterprise.models import EnterpriseCustomerUser
 
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -227,6 +228,20 @@ def test_what_a_killed_worker_had_sent_is_registered_when_it_is_sent_again(learn
     assert len(receiver.log) == 1 and not WebhookDisclosure.objects.exists()
     deliver()
     assert len(receiver.log) == 2 and WebhookDisclosure.objects.count() == 1
+
+
+@pytest.mark.parametrize("was_killed", [True, False])
+def test_what_a_killed_worker_may_have_sent_is_registered_when_it_is_not_sent_again(learner, receiver, was_killed):
+    """The learner is no longer linked when the webhook is taken up anew."""
+    delivery.address_due()
+    if was_killed:
+        (webhook,) = WebhookTransmissionQueue.objects.all()
+        WebhookTransmissionQueue.objects.claim([webhook.pk], WebhookStatus.PENDING, timezone.now())
+    WebhookTransmissionQueue.objects.update(created=timezone.now() - timedelta(hours=1))
+    EnterpriseCustomerUser.objects.all().delete()
+    deliver()
+    assert receiver.log == [] and WebhookTransmissionQueue.objects.get().status == WebhookStatus.CANCELLED
+    assert WebhookDisclosure.objects.count() == was_killed
 
 
 def test_a_batch_costs_one_statement(endpoint):
