@@ -121,7 +121,7 @@ class WebhookQuerySet(models.QuerySet):
         """
         Keep what every attempt will send, and where; from now on these rows of one claim wait for their endpoint.
 
-        Their ``endpoint_id``, ``region``, ``body`` and ``basis`` have been set, and ``learning_time`` may be gone again.
+        Their ``endpoint_id``, ``region``, ``body`` and ``basis`` have been set; ``learning_time`` may be gone again.
         What has lost its lease is not written.
         """
         now = timezone.now()

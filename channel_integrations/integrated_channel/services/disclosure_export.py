@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from enterprise.models import EnterpriseCustomer
 
 from channel_integrations.integrated_channel.formats import iso_utc
-from channel_integrations.integrated_channel.models import WebhookDisclosure
+from channel_integrations.integrated_channel.models import Erasure, WebhookDisclosure
 
 #: rows read at once
 CHUNK = 1000
@@ -87,10 +87,10 @@ def as_text(facts: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 def _erasure(fact: dict[str, Any]) -> str:
     if not fact["retired_at"]:
-        return "not asked for"
-    ended = f", confirmed {fact['erasure_told_at']}" if fact["erasure_told_at"] else ""
+        return "the learner is not retired"
     by = f" by {fact['erasure_webhook']}" if fact["erasure_webhook"] else ""
-    return f"{fact['erasure']}{by}, asked for {fact['retired_at']}{ended}"
+    confirmed = f", confirmed {fact['erasure_told_at']}" if fact["erasure_told_at"] else ""
+    return f"{Erasure(fact['erasure']).label}{by}; retired {fact['retired_at']}{confirmed}"
 
 
 def _line(cells: Iterable[Any]) -> str:

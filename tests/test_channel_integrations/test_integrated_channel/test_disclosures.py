@@ -281,7 +281,7 @@ def test_the_export_in_three_forms(learner, endpoint):
     assert (fact["webhook"], fact["user_id"], fact["customer_name"]) == (str(webhook.webhook_id), learner.pk, "Acme")
     assert fact["data"] == row["data"].split("; ") and fact["erasure_told_at"] is None
     text = export()
-    assert "Acme, endpoint" in text and "learner.email" in text and "erasure: not asked for" in text
+    assert "Acme, endpoint" in text and "learner.email" in text and "erasure: the learner is not retired" in text
     for written in (text, json.dumps(fact), str(row)):
         assert "maria" not in written and COURSE not in written
 

@@ -369,6 +369,8 @@ def test_the_export_proves_it(learner, receiver):
     (erasure,) = erasures()
     assert (fact["erasure"], fact["erasure_webhook"]) == ("told", str(erasure.webhook_id))
     assert fact["retired_at"] <= fact["erasure_told_at"]
+    call_command("export_disclosures", stdout=out)
+    assert f"erasure: was told to erase it by {erasure.webhook_id}; retired " in out.getvalue()
 
 
 def test_nothing_personal_is_logged(learner, caplog):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, no_translations
 
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.management.arguments import TypedWrongly, moment
@@ -35,6 +35,7 @@ class Command(BaseCommand):
         formats.add_argument("--csv", action="store_true", help="print CSV, for spreadsheets")
         formats.add_argument("--json", action="store_true", help="print the same as JSON: an array, a line for each")
 
+    @no_translations  # It is kept as proof, and read by programs.
     def handle(self, *args, **options) -> None:
         disclosures = WebhookDisclosure.objects.all()
         if options["since"]:
