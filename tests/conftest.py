@@ -36,6 +36,7 @@ TABLES = (
     models.WebhookTransmissionQueue,
     models.WebhookLease,
     models.WebhookLookupStatement,
+    models.WebhookPseudonymKey,
     models.WebhookRollout,
     models.WebhookHeartbeat,
     models.WebhookSuppression,

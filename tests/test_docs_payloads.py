@@ -9,10 +9,16 @@ import pytest
 from django.utils import timezone
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from social_django.models import UserSocialAuth
 
 from channel_integrations.integrated_channel import tasks
+from channel_integrations.integrated_channel.formats import STANDARD
 from channel_integrations.integrated_channel.handlers import handle_learner_retirement
-from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.models import (
+    EnterpriseWebhookConfiguration,
+    LearnerNaming,
+    WebhookTransmissionQueue,
+)
 from channel_integrations.integrated_channel.services.test_event import send_test_event
 from docs.generate import DOCS
 from tests.factories import COURSE, enrollment_event, grade_event, make_customer, make_endpoint, make_learner
@@ -32,6 +38,8 @@ def strict(node):
         node = {key: strict(value) for key, value in node.items()}
         if node.get("type") == "object":
             node["additionalProperties"] = False
+    elif isinstance(node, list):
+        node = [strict(each) for each in node]
     return node
 
 
@@ -90,14 +98,34 @@ def test_an_enrolment(endpoint, receiver):
     check(received(receiver), "course_enrollment")
 
 
-def test_an_erasure(endpoint, receiver):
-    EnterpriseWebhookConfiguration.objects.update(sends_erasures=True)
+@pytest.mark.parametrize("naming", LearnerNaming.values)
+@pytest.mark.parametrize("event", ["course_completion", "course_enrollment"])
+def test_whatever_an_endpoint_chooses(endpoint, receiver, naming, event):
+    EnterpriseWebhookConfiguration.objects.update(
+        sends_enrollments=True, learner_naming=naming, omitted_fields=list(STANDARD.optional), missing_ids="nulls"
+    )
+    learner = make_learner(endpoint.enterprise_customer)
+    grade_event(learner) if event == "course_completion" else enrollment_event(learner)
+    WebhookTransmissionQueue.objects.update(due_at=timezone.now())
+    tasks.process_webhook_queue()
+    check(received(receiver), event)
+    send_test_event(EnterpriseWebhookConfiguration.objects.get())
+    check(received(receiver), "test")
+    assert "name" not in received(receiver)["enterprise_customer"]
+
+
+@pytest.mark.parametrize("naming", LearnerNaming.values)
+def test_an_erasure(endpoint, receiver, naming):
+    EnterpriseWebhookConfiguration.objects.update(sends_erasures=True, learner_naming=naming)
     learner = make_learner(endpoint.enterprise_customer, email="")
+    UserSocialAuth.objects.create(user=learner, provider="tpa-saml", uid="acme:4711")
     grade_event(learner)
     tasks.process_webhook_queue()
+    named = received(receiver)["learner"]
     handle_learner_retirement(sender=None, user=learner)
     tasks.process_webhook_queue()
     check(received(receiver), "learner.erased")
+    assert received(receiver)["learner"] == named
 
 
 def test_a_test_event(endpoint, receiver):

@@ -114,6 +114,12 @@ def parked_with_body(host):
     deliver(host, 410)
 
 
+def awaiting_ids(host):
+    EnterpriseWebhookConfiguration.objects.update(payload_format="percipio")
+    grade_event(host.learner)
+    deliver(host, 200)
+
+
 def no_endpoint(host):
     UserSocialAuth.objects.create(user=host.learner, provider="saml", uid="1", extra_data={"country": "DE"})
     grade_event(host.learner)
@@ -178,6 +184,17 @@ def use_up_the_schedule(host):
     deliver(host, 503)
 
 
+def get_ids_and_deliver(host):
+    ids = dict.fromkeys(("PercipioUserUUID", "percipioOrganizationUuid"), "8f14e45f-ceea-467f-a0e6-1d3a5b7c9d02")
+    UserSocialAuth.objects.create(user=host.learner, provider="saml", uid="2", extra_data=ids)
+    deliver(host, 200)
+
+
+def move_to_europe_and_deliver(host):
+    UserSocialAuth.objects.create(user=host.learner, provider="saml", uid="3", extra_data={"country": "DE"})
+    deliver(host, 200)
+
+
 def switch_off_and_deliver(host):
     EnterpriseWebhookConfiguration.objects.update(active=False)
     deliver(host, 200)
@@ -235,6 +252,7 @@ STATES = (
     awaiting_enrichment,
     recorded,
     pending,
+    awaiting_ids,
     pending_of_the_former_release,
     parked_without_body,
     parked_with_body,
@@ -251,6 +269,8 @@ OPERATIONS = (
     lambda host: deliver(host, 200),
     lambda host: deliver(host, 400),
     lambda host: deliver(host, 410),
+    get_ids_and_deliver,
+    move_to_europe_and_deliver,
     fail_for_now,
     use_up_the_schedule,
     switch_off_and_deliver,

@@ -68,6 +68,7 @@ class IntegratedChannelConfig(AppConfig):
         """Register the system checks, and what happens when endpoints are made and deleted and workers start."""
         from celery.signals import celeryd_after_setup
         from django.db.models.signals import post_delete, post_save
+        from social_django.models import UserSocialAuth
 
         from channel_integrations.integrated_channel import checks, tasks  # noqa: F401  (both register on import)
         from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
@@ -78,9 +79,15 @@ class IntegratedChannelConfig(AppConfig):
         )
         from channel_integrations.integrated_channel.models.webhook import cancel_rows_of_deleted_endpoint
         from channel_integrations.integrated_channel.services.erasure import note_deleted_endpoint
+        from channel_integrations.integrated_channel.services.held import look_when_sign_on_changes
         from channel_integrations.integrated_channel.snowflake_connection import import_before_fork
 
         celeryd_after_setup.connect(import_before_fork, dispatch_uid="channel_webhooks.import_before_fork")
+        post_save.connect(
+            look_when_sign_on_changes,
+            sender=UserSocialAuth,
+            dispatch_uid="channel_webhooks.look_when_sign_on_changes",
+        )
         for signal, receiver in (
             (post_save, give_first_secret),
             (post_save, give_health),

@@ -8,6 +8,8 @@ Every error this package raises.
     ├── MalformedEvent                 an event without the facts a webhook needs; nothing to retry
     ├── WebhookNotOwed                 a condition for sending is no longer met; the row is cancelled with the reason
     ├── NoWebhookConfigured            no endpoint serves the learner's region
+    ├── WebhookNotWritable             it is owed, but what it is to say is not known so far; the row is held
+    │   └── IdsMissing                 the learner lacks an id that the endpoint knows learners by
     ├── TaskFailed                     what ended a task, told without its words: Celery logs whatever a task raises
     ├── SecretUnreadable               a secret of an endpoint is missing, or was encrypted with a key that is gone
     ├── LearningTimeUnavailable        no learning time to be had; the webhook goes out without it
@@ -40,6 +42,14 @@ class WebhookNotOwed(ChannelWebhookError):
 
 class NoWebhookConfigured(ChannelWebhookError):
     """No endpoint of the customer serves the learner's region."""
+
+
+class WebhookNotWritable(ChannelWebhookError):
+    """A webhook is owed, but what it is to say is not known so far; the text is the reason kept on the row."""
+
+
+class IdsMissing(WebhookNotWritable):
+    """The learner lacks an id that the endpoint knows learners by; what becomes of that is the endpoint's choice."""
 
 
 class SecretUnreadable(ChannelWebhookError):

@@ -46,6 +46,10 @@ CANCELLED = {
     "or a mode that is paid for",
     "the endpoint does not take the learner's region": "the endpoint's region, or what it accepts, as it was; "
     "a webhook that was addressed goes to no other",
+    "the learner has no sign-on record": "the learner signs on through the customer; or *without those ids* on the "
+    "endpoint is another choice",
+    "the sign-on record lacks …": "the identity provider sends these keys when the learner next signs on; or *without "
+    "those ids* on the endpoint is another choice",
     "endpoint deleted": "nothing for a webhook that was addressed: it belongs to the endpoint that is gone",
     "learner retired": "nothing: it has been scrubbed",
     "past its retention": "nothing: it has been scrubbed",

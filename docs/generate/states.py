@@ -3,11 +3,12 @@
 
 from typing import NamedTuple
 
-from channel_integrations.integrated_channel.models import FINISHED, UNFINISHED, WebhookStatus
+from channel_integrations.integrated_channel.models import FINISHED, HELD, UNFINISHED, WebhookStatus
 from docs.generate import table
 from docs.generate.states_picture import draw
 
 AWAITING, RECORDED, PENDING = (str(status) for status in UNFINISHED)
+(AWAITING_IDS,) = (str(status) for status in HELD)
 DELIVERED, FAILED, CANCELLED = (str(status) for status in FINISHED)
 NO_ENDPOINT, PARKED = str(WebhookStatus.NO_ENDPOINT), str(WebhookStatus.PARKED)
 #: before a row is there
@@ -43,9 +44,9 @@ TRANSITIONS = (
     ),
     Transition(
         4,
-        (RECORDED,),
+        (RECORDED, AWAITING_IDS),
         PENDING,
-        "still owed: the endpoint is chosen, the body frozen",
+        "still owed, and the learner has the ids that the endpoint wants: the endpoint is chosen, the body frozen",
         ("webhook_queryset.mark_addressed",),
     ),
     Transition(5, (PENDING,), DELIVERED, "an attempt was answered with 2xx", ("webhook_queryset.mark_delivered",)),
@@ -64,7 +65,13 @@ TRANSITIONS = (
         "the endpoint answered 410, or is switched off",
         ("webhook.mark_refused", "endpoint_gate._move_due"),
     ),
-    Transition(9, (RECORDED,), PARKED, "the endpoint is switched off by its operator", ("webhook.mark_parked",)),
+    Transition(
+        9,
+        (RECORDED, AWAITING_IDS),
+        PARKED,
+        "the endpoint is switched off by its operator",
+        ("webhook.mark_parked",),
+    ),
     Transition(
         10,
         (PARKED,),
@@ -75,7 +82,7 @@ TRANSITIONS = (
     Transition(11, (PARKED,), RECORDED, "as above, without a body", ("endpoint_gate.take_up_parked",)),
     Transition(
         12,
-        (RECORDED,),
+        (RECORDED, AWAITING_IDS),
         NO_ENDPOINT,
         "the customer has no endpoint that takes the learner's region",
         ("webhook.mark_without_endpoint",),
@@ -83,23 +90,24 @@ TRANSITIONS = (
     Transition(13, (DELIVERED, FAILED, CANCELLED, NO_ENDPOINT), RECORDED, "a person replays it", ("replay.replay",)),
     Transition(
         14,
-        (RECORDED, PENDING),
+        (RECORDED, PENDING, AWAITING_IDS),
         CANCELLED,
-        "no longer owed; a pending one is asked again before each attempt but the first",
+        "no longer owed, or the learner lacks ids and the endpoint skips such webhooks; a pending one is asked again "
+        "before each attempt but the first",
         ("webhook.mark_cancelled",),
     ),
     Transition(
         15,
-        (PENDING, PARKED),
+        (PENDING, PARKED, AWAITING_IDS),
         CANCELLED,
         "its endpoint was deleted",
         ("webhook.cancel_rows_of_deleted_endpoint", "endpoint_gate._move_due"),
     ),
     Transition(
         16,
-        (AWAITING, RECORDED, PENDING, PARKED, NO_ENDPOINT),
+        (AWAITING, RECORDED, PENDING, AWAITING_IDS, PARKED, NO_ENDPOINT),
         CANCELLED,
-        "the learner is retired; `parked` and `no_endpoint` also when their retention is over",
+        "the learner is retired; `awaiting_ids`, `parked` and `no_endpoint` also when their retention is over",
         ("retention._scrub",),
     ),
     Transition(
@@ -111,13 +119,20 @@ TRANSITIONS = (
     ),
     Transition(
         18,
-        (AWAITING, RECORDED, PENDING, PARKED, NO_ENDPOINT),
+        (AWAITING, RECORDED, PENDING, AWAITING_IDS, PARKED, NO_ENDPOINT),
         CANCELLED,
         "a person cancels it, while no worker holds it",
         ("cancellation._cancel",),
     ),
     Transition(
         19,
+        (RECORDED,),
+        AWAITING_IDS,
+        "the learner lacks an id that the endpoint wants, and the endpoint holds such webhooks",
+        ("webhook.mark_awaiting_ids",),
+    ),
+    Transition(
+        20,
         (EVENT,),
         PENDING,
         "the learner is retired: an erasure, for each endpoint that was told of them and wants it",
@@ -152,6 +167,7 @@ def page() -> str:
     kinds = {
         **dict.fromkeys(UNFINISHED, "by itself"),
         **dict.fromkeys(FINISHED, "only by a replay"),
+        WebhookStatus.AWAITING_IDS: "when the ids have come; at `due_at` it is looked at again",
         WebhookStatus.PARKED: "when its endpoint is on again",
         WebhookStatus.NO_ENDPOINT: "only by a replay, once there is an endpoint",
     }

@@ -47,6 +47,8 @@ def _in_words(form: forms.ModelForm, name: str, value: Any) -> str:
         return written(value)
     if name in URLS:
         return _without_query(value)
+    if isinstance(value, list):
+        return ", ".join(value)
     choices = dict(getattr(form.fields[name], "choices", None) or {}) if name != "enterprise_customer" else {}
     return str(choices.get(value, getattr(value, "pk", value)))
 

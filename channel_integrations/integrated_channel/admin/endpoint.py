@@ -16,9 +16,10 @@ from channel_integrations.integrated_channel.admin.endpoint_form import Endpoint
 from channel_integrations.integrated_channel.admin.endpoint_state import notices, states
 from channel_integrations.integrated_channel.admin.endpoint_views import EndpointViews
 from channel_integrations.integrated_channel.admin.moments import NONE, unbroken, written
+from channel_integrations.integrated_channel.admin.payload_fields import DECIDES_WHO
 from channel_integrations.integrated_channel.admin.sign_in_fields import SECRETS, secret_state
 from channel_integrations.integrated_channel.models import LearningTime, WebhookEndpointHealth
-from channel_integrations.integrated_channel.services import rollout
+from channel_integrations.integrated_channel.services import held, rollout
 from channel_integrations.integrated_channel.services.endpoint_gate import has_health
 
 
@@ -126,6 +127,13 @@ class EndpointAdmin(EndpointViews):
             },
         ),
     )
+    payload_fieldset = (
+        _("Payload"),
+        {
+            "fields": ("payload_format", "learner_naming", "missing_ids", "omitted_fields"),
+            "description": _("How webhooks say it. Leave this as it is unless the partner needs it otherwise."),
+        },
+    )
     health_fieldset = (
         _("How it fares"),
         {
@@ -136,7 +144,8 @@ class EndpointAdmin(EndpointViews):
 
     def get_fieldsets(self, request, obj=None):
         """An endpoint that is being added has not fared yet."""
-        return (*self.fieldsets, self.health_fieldset) if obj else self.fieldsets
+        shown = (*self.fieldsets, self.payload_fieldset)
+        return (*shown, self.health_fieldset) if obj else shown
 
     # What is shown
 
@@ -220,6 +229,8 @@ class EndpointAdmin(EndpointViews):
         """Switched on by hand is switched on altogether, whatever the sender thought of the endpoint before."""
         super().save_model(request, obj, form, change)
         form.keep_secrets()
+        if set(DECIDES_WHO) & set(form.changed_data):
+            held.look_now(endpoint_id=obj.pk)
         if obj.learning_time != (form.initial.get("learning_time") or LearningTime.ROLLOUT):
             rollout.record_switch(obj, by=request.user.pk)
         if change and obj.active and "active" in form.changed_data:

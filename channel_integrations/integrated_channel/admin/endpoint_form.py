@@ -6,7 +6,8 @@ from django.core.exceptions import NON_FIELD_ERRORS
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from channel_integrations.integrated_channel.admin import sign_in_fields
+from channel_integrations.integrated_channel.admin import payload_fields, sign_in_fields
+from channel_integrations.integrated_channel.admin.payload_fields import PayloadFields
 from channel_integrations.integrated_channel.admin.sign_in_fields import SignInFields
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
 from channel_integrations.integrated_channel.models.endpoint import MAX_CONCURRENT_REQUESTS, MAX_TIMEOUT_SECONDS
@@ -25,7 +26,7 @@ _NO_CUSTOMER = _("Choose a customer: press the magnifying glass, or paste the cu
 _NO_LIMIT = _("Type a whole number of 1 or more, or leave it empty.")
 
 
-class EndpointForm(SignInFields):
+class EndpointForm(PayloadFields, SignInFields):
     """Validated by the model, which refuses what the sender would refuse."""
 
     class Meta:
@@ -33,6 +34,7 @@ class EndpointForm(SignInFields):
         field_classes = dict.fromkeys(_TICKS, forms.BooleanField)
         fields = "__all__"  # the admin's fieldsets name them
         labels = {
+            **payload_fields.LABELS,
             "webhook_url": _("URL"),
             "accepts_us": _("Accepts learners from the US"),
             "accepts_eu": _("Accepts learners from the EU"),
@@ -50,6 +52,7 @@ class EndpointForm(SignInFields):
         }
         help_texts = {
             **sign_in_fields.HELP_TEXTS,
+            **payload_fields.HELP_TEXTS,
             "enterprise_customer": _(
                 "Whose learners' completions are sent here. The customer's UUID; the magnifying glass finds it by name."
             ),

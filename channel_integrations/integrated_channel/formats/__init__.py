@@ -3,20 +3,30 @@
 How webhooks are written: one small module for each payload format, and the registry of them.
 
 A format builds the body of each event from the webhook's row and the facts about it. It is pure: it asks no database.
+``docs/how-tos/add_a_payload_format.md`` walks through another one.
 """
 
 from typing import Any
 
-from channel_integrations.integrated_channel.formats.format import Facts, PayloadFormat
+from channel_integrations.integrated_channel.exceptions import WebhookNotWritable
+from channel_integrations.integrated_channel.formats.format import Facts, Optional, PayloadFormat
+from channel_integrations.integrated_channel.formats.percipio import PERCIPIO
 from channel_integrations.integrated_channel.formats.standard import STANDARD
 from channel_integrations.integrated_channel.formats.written import iso_utc, to_body
 
-__all__ = ["FORMATS", "Facts", "PayloadFormat", "format_of", "iso_utc", "to_body"]
+__all__ = ["FORMATS", "STANDARD", "Facts", "Optional", "PayloadFormat", "format_of", "iso_utc", "to_body"]
 
 #: by name; the first is the default
-FORMATS = {each.name: each for each in (STANDARD,)}
+FORMATS: dict[str, PayloadFormat] = {each.name: each for each in (STANDARD, PERCIPIO)}
 
 
 def format_of(endpoint: Any) -> PayloadFormat:
-    """The format that an endpoint has chosen."""
-    return STANDARD
+    """
+    The format that an endpoint has chosen; NULL is the default.
+
+    :raises WebhookNotWritable: this release does not know it, and nothing goes out in another one than was agreed on
+    """
+    try:
+        return FORMATS[endpoint.payload_format or STANDARD.name]
+    except KeyError as err:
+        raise WebhookNotWritable(f"no format of this release: {endpoint.payload_format}") from err

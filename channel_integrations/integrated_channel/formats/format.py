@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a payload format declares."""
+"""What a payload format declares, and what it is given."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -12,11 +12,22 @@ class Facts:
     """
     What a body is built from beside the row.
 
-    ``customer``: an enterprise customer (uuid, name). ``learner``: a user (id, username, email).
+    ``customer``: an enterprise customer (uuid, name). ``learner``: how the learner is named to the endpoint, as
+    ``services.naming.named`` has it.
     """
 
     customer: Any
-    learner: Any
+    learner: Mapping[str, Any]
+
+
+class Optional(NamedTuple):
+    """A part of the body that an endpoint may do without: what it is, and the keys that lead to it."""
+
+    label: Any
+    paths: tuple[tuple[str, ...], ...]
+
+
+Builder = Callable[[Any, Facts], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -24,16 +35,44 @@ class PayloadFormat:
     """
     One way to write webhooks.
 
-    ``events``: by event type, what builds the body from the row and the facts about it. ``test``: the same of a test
-    event, from the customer and the moment. ``learner_keys``: the top-level keys of a body that name the learner; they
-    are what is repeated when the endpoint is told to erase that learner's data.
+    ``label``: what the admin calls it. ``events``: by event type, what builds the whole body from the row and the facts
+    about it. ``test``: the same of a test event, from the customer and the moment. ``optional``: what an endpoint may
+    leave out, by name; no builder needs to ask for it. ``learner_ids``: for a format that names learners by ids of its
+    own, the key in ``Facts.learner`` and the one in the sign-on record's extra data; the endpoint's choice of naming is
+    then of no account.
     """
 
     name: str
-    events: Mapping[str, Callable[[Any, Facts], dict[str, Any]]]
+    label: Any
+    events: Mapping[str, Builder]
     test: Callable[[Any, datetime], dict[str, Any]]
-    learner_keys: tuple[str, ...] = ("learner",)
+    optional: Mapping[str, Optional] = field(default_factory=dict)
+    learner_ids: Mapping[str, str] = field(default_factory=dict)
 
-    def payload(self, webhook: Any, facts: Facts) -> dict[str, Any]:
-        """The body of a webhook."""
-        return self.events[webhook.event_type](webhook, facts)
+    def payload(self, webhook: Any, facts: Facts, omitted: Collection[str] = ()) -> dict[str, Any]:
+        """
+        The body of a webhook.
+
+        :param omitted: names of optional parts to leave out; what is no name of this format is of no account
+        """
+        return self._less(self.events[webhook.event_type](webhook, facts), omitted)
+
+    def test_payload(self, customer: Any, now: datetime, omitted: Collection[str] = ()) -> dict[str, Any]:
+        """The body of a test event, without the same."""
+        return self._less(self.test(customer, now), omitted)
+
+    def _less(self, body: dict[str, Any], omitted: Collection[str]) -> dict[str, Any]:
+        for name in self.optional.keys() & set(omitted):
+            for path in self.optional[name].paths:
+                body = _without(body, path)
+        return body
+
+
+def _without(node: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """The same without what the path leads to, in an event that has it."""
+    key, *rest = path
+    if not rest:
+        return {name: value for name, value in node.items() if name != key}
+    if not isinstance(node.get(key), dict):
+        return node
+    return {**node, key: _without(node[key], tuple(rest))}

@@ -4,8 +4,10 @@
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
-from channel_integrations.integrated_channel.formats.format import Facts, PayloadFormat
+from channel_integrations.integrated_channel.formats.format import Facts, Optional, PayloadFormat
 from channel_integrations.integrated_channel.formats.written import iso_utc
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
 
@@ -44,14 +46,13 @@ def enrollment(webhook: Any, facts: Facts) -> dict[str, Any]:
 
 
 def _envelope(webhook: Any, facts: Facts) -> dict[str, Any]:
-    customer, learner = facts.customer, facts.learner
     return {
         "event_type": webhook.event_type,
         "event_version": "2.0",
         "event_source": "openedx_events",
         "timestamp": iso_utc(webhook.created),
-        "enterprise_customer": {"uuid": str(customer.uuid), "name": customer.name},
-        "learner": {"user_id": learner.id, "username": learner.username, "email": learner.email},
+        "enterprise_customer": {"uuid": str(facts.customer.uuid), "name": facts.customer.name},
+        "learner": dict(facts.learner),
         "course": {"course_key": webhook.course_id},
     }
 
@@ -69,5 +70,14 @@ def test_event(customer: Any, now: datetime) -> dict[str, Any]:
 
 
 STANDARD = PayloadFormat(
-    name="standard", events={COURSE_COMPLETION: completion, COURSE_ENROLLMENT: enrollment}, test=test_event
+    name="standard",
+    label=_("standard, version 2.0"),
+    events={COURSE_COMPLETION: completion, COURSE_ENROLLMENT: enrollment},
+    test=test_event,
+    optional={
+        "grade": Optional(_("grade"), (("completion", "percent_grade"), ("completion", "letter_grade"))),
+        "learning_time": Optional(_("learning time"), (("completion", "learning_time"),)),
+        "customer_name": Optional(_("customer's name"), (("enterprise_customer", "name"),)),
+        "enrollment_mode": Optional(_("enrolment mode"), (("enrollment", "mode"),)),
+    },
 )

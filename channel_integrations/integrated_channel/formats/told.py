@@ -15,7 +15,7 @@ class Told(NamedTuple):
     """
     The names of the fields with a value, sorted, and how the endpoint now knows the learner: JSON as in the body.
 
-    Empty where the body is not one of ours.
+    Empty where the body is not one of ours; without an identifier, one that names nobody.
     """
 
     names: list[str]
@@ -30,10 +30,9 @@ def told_by(body: str) -> Told:
         payload = None
     if not isinstance(payload, dict):
         return Told([], "")
-    keys = {key for each in FORMATS.values() for key in each.learner_keys}
-    learner = {key: value for key, value in payload.items() if key in keys}
+    learner = _learner_of(payload)
     about = {key: value for key, value in payload.items() if key not in _ENVELOPE}
-    return Told(sorted(_names(about)), to_body(_unwrapped(learner)) if learner else "")
+    return Told(sorted(_names(about)), to_body(learner) if learner else "")
 
 
 def _names(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -45,7 +44,10 @@ def _names(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def _unwrapped(learner: dict[str, Any]) -> dict[str, Any]:
-    """The object that names the learner, where it is one object; else the keys that do."""
-    value = learner.get("learner")
-    return value if isinstance(value, dict) else learner
+def _learner_of(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The object that names the learner; else the keys that do in a format with ids of its own, where they do."""
+    learner = payload.get("learner")
+    if isinstance(learner, dict):
+        return learner if any(value is not None for value in learner.values()) else {}
+    keys = {key for each in FORMATS.values() for key in each.learner_ids}
+    return {key: value for key, value in payload.items() if key in keys and value is not None}

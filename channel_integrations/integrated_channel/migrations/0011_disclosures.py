@@ -4,11 +4,10 @@ import fernet_fields.fields
 from django.db import migrations, models
 
 
-
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('channel_webhooks', '0008_endpoint_sign_in'),
+        ('channel_webhooks', '0009_formats'),
     ]
 
     operations = [
@@ -39,7 +38,7 @@ class Migration(migrations.Migration):
                 ('times', models.PositiveSmallIntegerField(default=1)),
                 ('identifier', fernet_fields.fields.EncryptedTextField(editable=False, null=True)),
                 ('retired_at', models.DateTimeField(help_text='When the LMS retired the learner.', null=True)),
-                ('erasure', models.CharField(blank=True, choices=[('owed', 'being told to erase it'), ('told', 'was told to erase it'), ('not_wanted', 'takes no erasures'), ('no_endpoint', 'was not told: the endpoint had been deleted'), ('given_up', 'was not told: past the retention of webhooks')], max_length=20)),
+                ('erasure', models.CharField(blank=True, choices=[('owed', 'being told to erase it'), ('told', 'was told to erase it'), ('not_wanted', 'takes no erasures'), ('nameless', 'was told nothing that names the learner'), ('no_endpoint', 'was not told: the endpoint had been deleted'), ('given_up', 'was not told: past the retention of webhooks')], max_length=20)),
                 ('erasure_webhook_id', models.UUIDField(db_index=True, null=True)),
                 ('erasure_told_at', models.DateTimeField(help_text='When the endpoint confirmed the erasure event.', null=True)),
             ],

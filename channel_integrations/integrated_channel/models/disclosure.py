@@ -20,6 +20,7 @@ class Erasure(models.TextChoices):
     OWED = "owed", _("being told to erase it")
     TOLD = "told", _("was told to erase it")
     NOT_WANTED = "not_wanted", _("takes no erasures")
+    NAMELESS = "nameless", _("was told nothing that names the learner")
     NO_ENDPOINT = "no_endpoint", _("was not told: the endpoint had been deleted")
     GIVEN_UP = "given_up", _("was not told: past the retention of webhooks")
 

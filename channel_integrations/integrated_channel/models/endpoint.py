@@ -19,6 +19,7 @@ from channel_integrations.integrated_channel.models.endpoint_choices import (
     Region,
     SignIn,
 )
+from channel_integrations.integrated_channel.models.endpoint_payload import PayloadChoices
 from channel_integrations.integrated_channel.services.retry import SCHEDULE, parse_schedule
 
 #: seconds; with it a task that claims a row in its thirtieth second ends before its soft time limit (90 s)
@@ -30,7 +31,7 @@ _CLIENT_ID = re.compile(r"[ -~]*\Z")
 _SCOPE = re.compile(r"([!#-\[\]-~]+( [!#-\[\]-~]+)*)?\Z")
 
 
-class EnterpriseWebhookConfiguration(models.Model):
+class EnterpriseWebhookConfiguration(PayloadChoices):
     """
     One endpoint: where a customer takes the webhooks about its learners of one region.
 
@@ -191,6 +192,7 @@ class EnterpriseWebhookConfiguration(models.Model):
             errors["accepts_eu"] = _("Only the endpoint for Other can accept learners of another region: untick this.")
         if self.sends_completions is False and not self.sends_enrollments:
             errors["sends_completions"] = _("Tick completions, enrolments or both; to send nothing, untick “active”.")
+        errors.update(self.payload_errors())
         if errors:
             raise ValidationError(errors)
 

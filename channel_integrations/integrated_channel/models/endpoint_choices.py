@@ -34,3 +34,19 @@ class ClientAuthentication(models.TextChoices):
 
     BASIC = "basic", _("in the Authorization header (HTTP Basic)")
     BODY = "body", _("in the form")
+
+
+class MissingIds(models.TextChoices):
+    """What becomes of a webhook about a learner who lacks the ids that the endpoint knows learners by."""
+
+    HOLD = "hold", _("hold the webhook until the learner has them")
+    SKIP = "skip", _("cancel the webhook")
+    NULLS = "nulls", _("send it with null in their place")
+
+
+class LearnerNaming(models.TextChoices):
+    """How an endpoint is told who a webhook is about."""
+
+    USERNAME_AND_EMAIL = "username_and_email", _("user id, username and email")
+    SIGN_ON_ID = "sign_on_id", _("the id that the customer's identity provider signs the learner on with")
+    PSEUDONYM = "pseudonym", _("a pseudonym, of this customer alone")

@@ -136,6 +136,16 @@ class WebhookTransmissionQueue(models.Model):
         """It is not owed, but may be by then; it stays where it is."""
         return self._release(due_at=moment, reason=reason[:100])
 
+    def mark_awaiting_ids(self, endpoint: EnterpriseWebhookConfiguration, moment: datetime, reason: str) -> bool:
+        """What it is to say, such as who it is about, is not known so far; it is looked at again by then."""
+        return self._release(
+            status=WebhookStatus.AWAITING_IDS,
+            endpoint_id=endpoint.pk,
+            region=endpoint.region,
+            due_at=moment,
+            reason=reason[:100],
+        )
+
     def mark_without_endpoint(self, region: str) -> bool:
         """Nobody takes webhooks about learners of this region."""
         return self._release(status=WebhookStatus.NO_ENDPOINT, region=region, reason=f"no endpoint for {region}")
@@ -160,7 +170,7 @@ class WebhookTransmissionQueue(models.Model):
 
 def cancel_rows_of_deleted_endpoint(sender, instance: EnterpriseWebhookConfiguration, **kwargs) -> None:
     """What waited for a deleted endpoint is cancelled; rows being sent find it gone at their next attempt."""
-    for status in (WebhookStatus.PENDING, WebhookStatus.PARKED):
+    for status in (WebhookStatus.PENDING, WebhookStatus.PARKED, WebhookStatus.AWAITING_IDS):
         waiting = WebhookTransmissionQueue.objects.filter(endpoint_id=instance.pk, status=status)
         pks = list(waiting.order_by("pk").values_list("pk", flat=True))
         WebhookTransmissionQueue.objects.move(pks, status, WebhookStatus.CANCELLED, reason=ENDPOINT_DELETED)

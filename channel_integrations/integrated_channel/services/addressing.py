@@ -1,27 +1,38 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """From recorded rows to ones that wait for their endpoint: are they owed, where do they go, what do they say."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
-from channel_integrations.integrated_channel.exceptions import NoWebhookConfigured, WebhookNotOwed
+from channel_integrations.integrated_channel.exceptions import (
+    IdsMissing,
+    NoWebhookConfigured,
+    WebhookNotOwed,
+    WebhookNotWritable,
+)
 from channel_integrations.integrated_channel.formats import Facts, format_of, to_body
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
+    HELD,
     EnterpriseWebhookConfiguration,
+    MissingIds,
     WebhookStatus,
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
-from channel_integrations.integrated_channel.services import disclosures, reasons, rollout
+from channel_integrations.integrated_channel.services import disclosures, naming, reasons, rollout
 from channel_integrations.integrated_channel.services.enrollments import look_again_at
+from channel_integrations.integrated_channel.services.held import next_look
 from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
-from channel_integrations.integrated_channel.services.region_service import Region, find_region, sign_on_regions
+from channel_integrations.integrated_channel.services.region_service import find_region
+from channel_integrations.integrated_channel.services.sign_on import SignOns, sign_ons_of
 from channel_integrations.integrated_channel.services.webhook_routing import endpoint_for
 from channel_integrations.integrated_channel.tracing import span, tell
 
@@ -34,11 +45,15 @@ ADDRESSED_LATELY = timedelta(minutes=10)
 
 
 def address_due() -> int:
-    """Address the oldest recorded rows that are due; returns how many were claimed."""
+    """Address the oldest rows that are due, recorded ones and those that are held; returns how many were claimed."""
+    return _address_due(WebhookStatus.RECORDED) + sum(_address_due(status) for status in HELD)
+
+
+def _address_due(status: Any) -> int:
     now = timezone.now()
-    due = WebhookTransmissionQueue.objects.due(WebhookStatus.RECORDED, now)
+    due = WebhookTransmissionQueue.objects.due(status, now)
     pks = list(due.values_list("pk", flat=True)[:BATCH])
-    claimed = WebhookTransmissionQueue.objects.claim(pks, WebhookStatus.RECORDED, now)
+    claimed = WebhookTransmissionQueue.objects.claim(pks, status, now)
     if claimed:
         with span("address", webhooks=len(claimed)), WebhookTransmissionQueue.objects.given_back_on_error(claimed):
             _address(claimed)
@@ -60,11 +75,11 @@ def still_owed(webhooks: Sequence[WebhookTransmissionQueue]) -> list[WebhookTran
         if (each.attempts_made or now - each.created > ADDRESSED_LATELY) and each.event_type != LEARNER_ERASED
     ]
     owed = owed_for(waited) if waited else {}
-    sign_on = _sign_on_regions(waited, owed)
+    sign_ons = _sign_ons(waited, owed)
     found = []
     for webhook in webhooks:
         try:
-            _require_still_owed(webhook, owed.get(webhook.pk), sign_on)
+            _require_still_owed(webhook, owed.get(webhook.pk), sign_ons)
             found.append(webhook)
         except WebhookNotOwed as reason:
             with transaction.atomic():
@@ -75,20 +90,18 @@ def still_owed(webhooks: Sequence[WebhookTransmissionQueue]) -> list[WebhookTran
 
 
 def _require_still_owed(
-    webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed | None, sign_on: dict[int, Region]
+    webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed | None, sign_ons: SignOns
 ) -> None:
     """:raises WebhookNotOwed: with the reason; ``owed`` is None for a row that need not be asked for"""
     if isinstance(owed, WebhookNotOwed):
         raise owed
     if owed:
-        _endpoint_of(webhook, owed, sign_on)
+        _endpoint_of(webhook, owed, sign_ons)
         webhook.basis = owed.recipient.basis
 
 
-def _sign_on_regions(
-    webhooks: Sequence[WebhookTransmissionQueue], owed: Mapping[int, Owed | WebhookNotOwed]
-) -> dict[int, Region]:
-    return sign_on_regions([each.user_id for each in webhooks if each.user_id and isinstance(owed[each.pk], Owed)])
+def _sign_ons(webhooks: Sequence[WebhookTransmissionQueue], owed: Mapping[int, Owed | WebhookNotOwed]) -> SignOns:
+    return sign_ons_of(each.user_id for each in webhooks if each.user_id and isinstance(owed[each.pk], Owed))
 
 
 def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
@@ -96,10 +109,10 @@ def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
     addressed = [webhook for webhook in webhooks if webhook.event_type == LEARNER_ERASED]
     webhooks = [webhook for webhook in webhooks if webhook.event_type != LEARNER_ERASED]
     owed = owed_for(webhooks)
-    sign_on = _sign_on_regions(webhooks, owed)
+    known = _known(webhooks, owed)
     for webhook in webhooks:
         try:
-            if _is_addressed(webhook, owed[webhook.pk], sign_on):
+            if _is_addressed(webhook, owed[webhook.pk], known):
                 addressed.append(webhook)
         except Exception as err:  # One row's trouble must not hold up the others; its lease ends, it is tried again.
             lines.failure("webhook_addressing", err, webhook_id=webhook.webhook_id)
@@ -107,12 +120,18 @@ def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
     tell(addressed=len(addressed))
 
 
-def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed, sign_on: dict[int, Region]) -> bool:
+def _known(webhooks: Sequence[WebhookTransmissionQueue], owed: Mapping[int, Owed | WebhookNotOwed]) -> naming.Known:
+    """What all of them take to be addressed and written: the queries do not depend on how many they are."""
+    customers = {each.customer.pk: each.endpoints for each in owed.values() if isinstance(each, Owed)}
+    return naming.known((), itertools.chain(*customers.values()), _sign_ons(webhooks, owed))
+
+
+def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed, known: naming.Known) -> bool:
     """Whether endpoint and body are set now; else the row has been moved to where it belongs."""
     try:
         if isinstance(owed, WebhookNotOwed):
             raise owed
-        endpoint = _endpoint_of(webhook, owed, sign_on)
+        endpoint = _endpoint_of(webhook, owed, known.sign_ons)
     except WebhookNotOwed as err:
         _cancel_or_look_again(webhook, err)
         return False
@@ -130,9 +149,24 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
     reason = rollout.current().reason_against(owed.customer.pk, owed.learner.pk, [endpoint.learning_time])
     if reason:
         webhook.forget_learning_time(reason)
+    try:
+        learner = naming.named(endpoint, owed.customer, owed.learner, known)
+    except WebhookNotWritable as err:
+        _hold(webhook, endpoint, err)
+        return False
     webhook.region = endpoint.region
-    webhook.body = to_body(format_of(endpoint).payload(webhook, Facts(owed.customer, owed.learner)))
+    webhook.body = to_body(format_of(endpoint).payload(webhook, Facts(owed.customer, learner), endpoint.omitted))
     return True
+
+
+def _hold(
+    webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration, reason: WebhookNotWritable
+) -> None:
+    """Until it can be written, unless the endpoint does not want what waits for ids."""
+    if isinstance(reason, IdsMissing) and endpoint.missing_ids == MissingIds.SKIP:
+        _cancel(webhook, WebhookNotOwed(str(reason)))
+    elif webhook.mark_awaiting_ids(endpoint, next_look(webhook), str(reason)):
+        lines.info("webhook_addressing", "held", webhook_id=webhook.webhook_id, endpoint_id=endpoint.pk, reason=reason)
 
 
 def _cancel_or_look_again(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
@@ -148,10 +182,8 @@ def _cancel(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
         lines.info("webhook_addressing", "cancelled", webhook_id=webhook.webhook_id, reason=reason)
 
 
-def _endpoint_of(
-    webhook: WebhookTransmissionQueue, owed: Owed, sign_on: dict[int, Region]
-) -> EnterpriseWebhookConfiguration:
-    region = find_region(owed.learner.pk, owed.customer, sign_on).region
+def _endpoint_of(webhook: WebhookTransmissionQueue, owed: Owed, sign_ons: SignOns) -> EnterpriseWebhookConfiguration:
+    region = find_region(owed.learner.pk, owed.customer, sign_ons).region
     if webhook.body:
         endpoint = next((each for each in owed.endpoints if each.pk == webhook.endpoint_id), None)
         if endpoint is None:

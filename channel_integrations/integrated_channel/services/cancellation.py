@@ -9,14 +9,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.log_lines import LogLines
-from channel_integrations.integrated_channel.models import UNFINISHED, WebhookStatus, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.models import HELD, UNFINISHED, WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.models.webhook_queryset import PAGE
 from channel_integrations.integrated_channel.services.replay import Selection
 
 lines = LogLines(__name__)
 
 #: what has not come to its end, whether something moves it or a person has to
-CANCELLABLE: tuple[Any, ...] = (*UNFINISHED, WebhookStatus.PARKED, WebhookStatus.NO_ENDPOINT)
+CANCELLABLE: tuple[Any, ...] = (*UNFINISHED, *HELD, WebhookStatus.PARKED, WebhookStatus.NO_ENDPOINT)
 BY_AN_OPERATOR = "cancelled by an operator"
 #: rounds over a selection whose webhooks move on meanwhile, from one unfinished status to the next
 ROUNDS = 3

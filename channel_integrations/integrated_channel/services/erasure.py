@@ -109,6 +109,8 @@ def _ask(
         by_identifier[identifier].append(pk)
     due_at = max(now, *(each.last_at for each in told))
     made = []
+    nameless = by_identifier.pop("", [])
+    WebhookDisclosure.change(nameless, retired_at=now, erasure=Erasure.NAMELESS)
     for identifier, known_so in by_identifier.items():
         webhook = _row(endpoint, identifier, erasure_key(endpoint.pk, user_id, max(known_so)), due_at)
         WebhookDisclosure.change(known_so, retired_at=now, erasure=Erasure.OWED, erasure_webhook_id=webhook.webhook_id)

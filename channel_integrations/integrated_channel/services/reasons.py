@@ -7,6 +7,10 @@ Whoever decides by a reason goes by these names. What is said in one place alone
 
 NO_CONSENT = "no data-sharing consent"
 NOT_SPONSORED = "the customer does not sponsor this course run"
+NO_SIGN_ON_RECORD = "the learner has no sign-on record"
+#: with the keys
+LACKS_IDS = "the sign-on record lacks %s"
+NO_PSEUDONYM_KEY = "the customer's pseudonym key cannot be decrypted"
 NO_SUCH_EVENTS = "the endpoint takes no such events"
 PASSED_BEFORE_LINK = "passed before the learner was linked"
 PASSED_BEFORE_SEND_FROM = "passed before the endpoint's send_from"

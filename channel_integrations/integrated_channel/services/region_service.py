@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Which region a learner belongs to: by the country in the learner's sign-on record, else by the customer's."""
 
-from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from django_countries import countries
-from social_django.models import UserSocialAuth
+
+from channel_integrations.integrated_channel.services.sign_on import SignOns, sign_ons_of
 
 Region = Literal["US", "EU", "OTHER"]
 EU_MEMBER_STATES = frozenset(
@@ -32,27 +32,14 @@ def get_user_region(user: Any, enterprise_customer: Any = None) -> Region:
     The most recent sign-on record that names a country decides; a value may be a one-item list, in any case. Without
     one the customer's country decides, where a customer is given and has a country.
     """
-    return find_region(user.pk, enterprise_customer, sign_on_regions([user.pk])).region
+    return find_region(user.pk, enterprise_customer, sign_ons_of([user.pk])).region
 
 
-def sign_on_regions(user_ids: Sequence[int]) -> dict[int, Region]:
-    """Those of these learners whose sign-on record names a country; one query for all."""
-    regions: dict[int, Region] = {}
-    if not user_ids:
-        return regions
-    records = UserSocialAuth.objects.filter(user_id__in=set(user_ids)).order_by("pk")
-    for user_id, extra_data in records.values_list("user_id", "extra_data"):
-        country = _country_in(extra_data)
-        if country:
-            regions[user_id] = region_of(country)
-    return regions
-
-
-def find_region(user_id: int, enterprise_customer: Any, sign_on: dict[int, Region]) -> Found:
-    """The region of one learner as one customer's, among what ``sign_on_regions`` has found."""
-    if user_id in sign_on:
-        return Found(sign_on[user_id], SIGN_ON)
-    return region_of_customer(enterprise_customer)
+def find_region(user_id: int, enterprise_customer: Any, sign_ons: SignOns) -> Found:
+    """The region of one learner as one customer's, among what ``sign_ons_of`` has found."""
+    countries_named = (record.value("country") for record in sign_ons.get(user_id, ()))
+    country = next(filter(None, countries_named), "")
+    return Found(region_of(_code(country)), SIGN_ON) if country else region_of_customer(enterprise_customer)
 
 
 def region_of_customer(enterprise_customer: Any) -> Found:
@@ -69,13 +56,6 @@ def region_of(country: str) -> Region:
     if code == "US":
         return "US"
     return "EU" if code in EU_MEMBER_STATES else "OTHER"
-
-
-def _country_in(extra_data: Any) -> str:
-    value = extra_data.get("country") if isinstance(extra_data, dict) else None
-    if isinstance(value, (list, tuple)):
-        value = value[0] if value else None
-    return _code(value)
 
 
 def _code(country: Any) -> str:

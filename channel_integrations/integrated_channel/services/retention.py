@@ -13,6 +13,7 @@ from django.utils import timezone
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
     FINISHED,
+    HELD,
     UNFINISHED,
     WebhookDeliveryAttempt,
     WebhookLookupStatement,
@@ -26,10 +27,10 @@ lines = LogLines(__name__)
 
 #: rows scrubbed in one transaction; by primary keys, so that nothing else in the table is locked
 BATCH = 200
-#: What may be purged. What waits for its endpoint to be switched on, or to be made, has had its time by then.
-PURGEABLE = (*FINISHED, WebhookStatus.PARKED, WebhookStatus.NO_ENDPOINT)
+#: What may be purged. What waits for its endpoint to be switched on or made, or for ids, has had its time by then.
+PURGEABLE = (*FINISHED, *HELD, WebhookStatus.PARKED, WebhookStatus.NO_ENDPOINT)
 #: nobody but their endpoints' operators can move these; once they are scrubbed nobody can
-_GIVEN_UP = (*UNFINISHED, WebhookStatus.PARKED, WebhookStatus.NO_ENDPOINT)
+_GIVEN_UP = (*UNFINISHED, *HELD, WebhookStatus.PARKED, WebhookStatus.NO_ENDPOINT)
 
 
 def purgeable(older_than: timedelta) -> "QuerySet[WebhookTransmissionQueue]":

@@ -15,6 +15,7 @@ from django.utils import timezone
 from channel_integrations.integrated_channel import conf, wake_up
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
+    HELD,
     WebhookLease,
     WebhookStatus,
     WebhookTransmissionQueue,
@@ -109,7 +110,7 @@ def patience_of(task_seconds: float) -> float:
 def _next_due() -> datetime | None:
     """When there is next something to do: a row's due time, for pending ones no sooner than their endpoint opens."""
     moments = [endpoint_gate.next_opening()]
-    for status in (WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.RECORDED):
+    for status in (WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.RECORDED, *HELD):
         rows = WebhookTransmissionQueue.objects.filter(status=status)
         first = rows.order_by("due_at").values_list("due_at", flat=True).first()
         if first and status == WebhookStatus.AWAITING_ENRICHMENT:

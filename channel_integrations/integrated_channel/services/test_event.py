@@ -24,7 +24,7 @@ def send_test_event(endpoint: EnterpriseWebhookConfiguration) -> AttemptResult:
     :raises SecretUnreadable: a secret of the endpoint is missing or cannot be decrypted
     """
     secrets = endpoint.signing_secrets()
-    body = to_body(format_of(endpoint).test(endpoint.enterprise_customer, timezone.now()))
+    body = to_body(format_of(endpoint).test_payload(endpoint.enterprise_customer, timezone.now(), endpoint.omitted))
     result = _send(endpoint, body, secrets, sign_in_to(endpoint) or sign_in_to(endpoint, by_force=True))
     if result.token_refused:
         result = _send(endpoint, body, secrets, sign_in_to(endpoint, by_force=True))

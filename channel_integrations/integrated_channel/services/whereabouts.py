@@ -59,6 +59,11 @@ SENTENCES: Mapping[str, Any] = {
     "to_be_parked": _("The endpoint is switched off: the next round of deliveries parks it."),
     "to_be_cancelled": _("Its endpoint is gone: the next sweep cancels it."),
     "to_be_addressed": _("It has no endpoint yet: the next sweep has it addressed."),
+    # held
+    "held": _(
+        "It is held (%(detail)s). It is looked at again at %(at)s, and as soon as the learner's sign-on record or what "
+        "the endpoint is sent changes."
+    ),
     # nothing moves these by itself
     "parked_by_operator": _(
         "The endpoint was switched off by its operator. It goes out when that is switched on again."
@@ -156,6 +161,12 @@ def _waits_in_line(endpoint: EnterpriseWebhookConfiguration, now: datetime) -> s
     return "as_many_as_it_takes" if under_way >= endpoint.concurrent_requests else "waits_for_worker"
 
 
+def _held(webhook: WebhookTransmissionQueue, now: datetime) -> Whereabouts:
+    if _is_held(webhook, now):
+        return Whereabouts("being_addressed", webhook.due_at)
+    return Whereabouts("held", max(webhook.due_at, now), webhook.reason)
+
+
 def _parked(webhook: WebhookTransmissionQueue, now: datetime) -> Whereabouts:
     endpoint = _endpoint_of(webhook)
     if endpoint is None:
@@ -175,6 +186,7 @@ _FINDERS: Mapping[Any, Callable[[WebhookTransmissionQueue, datetime], Whereabout
     WebhookStatus.AWAITING_ENRICHMENT: _awaiting_enrichment,
     WebhookStatus.RECORDED: _recorded,
     WebhookStatus.PENDING: _pending,
+    WebhookStatus.AWAITING_IDS: _held,
     WebhookStatus.PARKED: _parked,
 }
 

@@ -227,6 +227,16 @@ def nowhere_to_go(story):
     story.is_sent()
 
 
+def held_without_ids(story):
+    story.update(EnterpriseWebhookConfiguration, payload_format="percipio")
+    story.is_sent()
+
+
+def skipped_without_ids(story):
+    story.update(EnterpriseWebhookConfiguration, payload_format="percipio", missing_ids="skip")
+    story.is_sent()
+
+
 def accepted_no_longer(story):
     """The endpoint for OTHER took learners from the EU until its operator thought better of it."""
     in_europe(story)
@@ -304,6 +314,8 @@ WITH_WEBHOOK = {
     parked: "Not sent: parked, endpoint switched off.",
     refused_for_good: "Not sent: parked, HTTP 410.",
     nowhere_to_go: "Not sent: no_endpoint, no endpoint for EU.",
+    held_without_ids: "Not sent: awaiting_ids, the learner has no sign-on record.",
+    skipped_without_ids: "Not sent: cancelled, the learner has no sign-on record.",
     cancelled: "Not sent: cancelled, no data-sharing consent.",
     accepted_no_longer: (
         "Not sent: it will be cancelled: the learner's region is EU, and the endpoint for OTHER does not take it."

@@ -13,6 +13,7 @@ from django.db import connection
 from django.utils import timezone
 from enterprise.models import EnterpriseCustomerUser
 from openedx.core.djangoapps.user_api.accounts.signals import USER_RETIRE_LMS_CRITICAL, USER_RETIRE_LMS_MISC
+from social_django.models import UserSocialAuth
 from standardwebhooks import Webhook
 from werkzeug import Response
 
@@ -72,7 +73,7 @@ def erasures():
 def received(receiver):
     """The erasures that the receiver got."""
     bodies = [json.loads(request.get_data()) for request, _ in receiver.log]
-    return [body for body in bodies if body["event_type"] == "learner.erased"]
+    return [body for body in bodies if body.get("event_type") == "learner.erased"]
 
 
 def states():
@@ -122,6 +123,39 @@ def test_once_it_is_told_nobody_here_knows_whom(learner, receiver):
     replay(Selection())
     deliver()
     assert len(received(receiver)) == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "named"),
+    [
+        ({"learner_naming": "sign_on_id"}, {"sign_on_id": "acme:4711"}),
+        ({"payload_format": "percipio"}, {"user": "u-1", "orgid": "o-1"}),
+    ],
+)
+def test_each_endpoint_is_told_the_name_that_it_knows(endpoint, receiver, choice, named):
+    EnterpriseWebhookConfiguration.objects.update(**choice)
+    learner = make_learner(endpoint.enterprise_customer, username="maria", email="maria@example.com")
+    ids = {"PercipioUserUUID": ["u-1"], "percipioOrganizationUuid": "o-1"}
+    UserSocialAuth.objects.create(user=learner, provider="tpa-saml", uid="acme:4711", extra_data=ids)
+    grade_event(learner)
+    deliver()
+    UserSocialAuth.objects.all().delete()
+    retire(learner)
+    deliver()
+    (body,) = received(receiver)
+    assert body["learner"] == named and "maria" not in json.dumps(body)
+    assert states() == [Erasure.TOLD]
+
+
+def test_who_was_told_no_name_is_told_none(endpoint, receiver):
+    EnterpriseWebhookConfiguration.objects.update(payload_format="percipio", missing_ids="nulls")
+    learner = make_learner(endpoint.enterprise_customer)
+    grade_event(learner)
+    deliver()
+    assert len(receiver.log) == 1
+    retire(learner)
+    deliver()
+    assert len(receiver.log) == 1 and states() == [Erasure.NAMELESS]
 
 
 def test_two_endpoints_of_different_wishes(learner, endpoint, receiver):

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookEndpointHealth,
+    WebhookPseudonymKey,
     WebhookStatus,
     WebhookSuppression,
     WebhookTransmissionQueue,
@@ -193,6 +194,7 @@ def test_what_became_of_it(happen, what):
         stories.to_be_cancelled: "link",
         stories.accepted_no_longer: "region",
         stories.left_behind: "next",
+        stories.held_without_ids: "ids",
     }
     assert told["decided_by"] == decided_by.get(what, "row" if outcome == "not_sent" else None)
     for step in told["steps"]:
@@ -519,3 +521,40 @@ def test_what_is_said_to_make_it_makes_it(story, happen, way):
     call_command(*typed.split(), stdout=StringIO())
     delivery.deliver_due()
     assert tell(story.explain())["outcome"] == "delivered"
+
+
+# How the learner is named
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "fact"),
+    [
+        ({}, "yes", "named by: user id, username and email"),
+        ({"learner_naming": "pseudonym"}, "yes", "named by: a pseudonym, of this customer alone"),
+        (
+            {"learner_naming": "sign_on_id"},
+            "no",
+            "the learner has no sign-on record: the webhook is held until they come",
+        ),
+        (
+            {"payload_format": "percipio", "missing_ids": "skip"},
+            "no",
+            "the learner has no sign-on record: the webhook is cancelled",
+        ),
+        ({"payload_format": "percipio", "missing_ids": "nulls"}, "yes", "named by: user, orgid"),
+        ({"payload_format": "degreed"}, "no", "no format of this release: degreed: the webhook is held"),
+    ],
+)
+def test_whether_the_learner_has_the_ids_that_the_endpoint_wants(story, choices, answer, fact):
+    story.update(EnterpriseWebhookConfiguration, **choices)
+    step = step_of(story.explain(), "ids")
+    assert (str(step.answer), step.fact) == (answer, fact)
+    assert bool(step.change) == (answer == "no")
+    check_change(step.change)
+    assert not WebhookPseudonymKey.objects.exists()
+
+
+def test_what_is_held_is_told_with_the_step_that_decides_it(happen):
+    told = tell(happen(stories.held_without_ids))
+    assert (told["outcome"], told["decided_by"]) == ("not_sent", "ids")
+    assert told["next_move_at"] and next(step for step in told["steps"] if step["name"] == "ids")["change"]

@@ -71,7 +71,9 @@ def target(name):
 def test_nothing_is_owed():
     owed = backlog.owed()
     assert (owed.count, owed.due, owed.oldest_due_at) == (0, {"enrichment": 0, "delivery": 0}, None)
-    assert set(owed.by_status) == {"awaiting_enrichment", "recorded", "pending", "no_endpoint", "parked"}
+    assert set(owed.by_status) == {
+        *("awaiting_enrichment", "recorded", "pending", "awaiting_ids", "no_endpoint", "parked")
+    }
 
 
 def test_what_is_due_is_told_by_the_task_that_serves_it(acme, snowflake):

@@ -31,6 +31,7 @@ ALLOWED = {
     "erasure": {"len(made)"},
     "enrichment": {"None if id(err) in explained else way_of(err)"},
     "examination": {"check.name"},
+    "held": {"user_id"},
     "heartbeat": {"name", "path"},  # one of three names; the file that the environment of a worker names
     "handlers": {"row.webhook_id", "latency_ms", "_user_id_of(event.get(subject))"},
     # Reasons and failures are codes and HTTP statuses; what an endpoint has answered is kept in its attempt alone.

@@ -165,7 +165,7 @@ def test_a_database_that_fails_is_said_in_a_word(committed_db, client):
 def test_nothing_has_happened_yet(db, client):
     found = scrape(client)
     assert found["waiting"] == dict.fromkeys(
-        [("awaiting_enrichment",), ("recorded",), ("pending",), ("no_endpoint",), ("parked",)], 0
+        [("awaiting_enrichment",), ("recorded",), ("pending",), ("awaiting_ids",), ("no_endpoint",), ("parked",)], 0
     )
     assert found["due"] == {("enrichment",): 0, ("delivery",): 0}
     assert found["oldest_due_age_seconds"] == {(): 0}

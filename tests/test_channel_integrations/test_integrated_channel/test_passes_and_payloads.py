@@ -85,7 +85,7 @@ def payload(learning_time, name="Acme"):
         learning_time=learning_time,
     )
     customer = SimpleNamespace(uuid=CUSTOMER, name=name)
-    learner = SimpleNamespace(id=7, username="maria", email="maria@example.com")
+    learner = {"user_id": 7, "username": "maria", "email": "maria@example.com"}
     return FORMATS["standard"].payload(row, Facts(customer, learner))
 
 

@@ -268,7 +268,7 @@ def enrollment() -> dict:
     return FORMATS["standard"].payload(row, Facts(SimpleNamespace(**CUSTOMER), MARIA))
 
 
-MARIA = SimpleNamespace(id=1, username="maria", email="maria@example.com")
+MARIA = {"user_id": 1, "username": "maria", "email": "maria@example.com"}
 CUSTOMER = {"uuid": "3f2a8c1e-9b7d-4e60-8a15-c4d2e6f70b91", "name": "Acme Zürich"}
 TEST_EVENT = {
     "event_type": "test",

@@ -13,18 +13,20 @@ from channel_integrations.integrated_channel.models.endpoint_choices import Regi
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
 from channel_integrations.integrated_channel.services import endpoint_gate
 from channel_integrations.integrated_channel.services.audit_reporting import without_audit_reporting
+from channel_integrations.integrated_channel.services.explanation.ids import ids_step
 from channel_integrations.integrated_channel.services.explanation.learning_time import Side
 from channel_integrations.integrated_channel.services.explanation.passing import Passing
-from channel_integrations.integrated_channel.services.explanation.story import Answer, Explanation, Step, at
+from channel_integrations.integrated_channel.services.explanation.story import (
+    Answer,
+    Explanation,
+    Step,
+    at,
+    endpoint_page,
+)
 from channel_integrations.integrated_channel.services.outbox import is_older_than_allowed
 from channel_integrations.integrated_channel.services.recipients import Recipient, find_recipients
-from channel_integrations.integrated_channel.services.region_service import (
-    CUSTOMER,
-    SIGN_ON,
-    Found,
-    find_region,
-    sign_on_regions,
-)
+from channel_integrations.integrated_channel.services.region_service import CUSTOMER, SIGN_ON, Found, find_region
+from channel_integrations.integrated_channel.services.sign_on import sign_ons_of
 from channel_integrations.integrated_channel.services.webhook_routing import NoWebhookConfigured, endpoint_for
 
 
@@ -33,7 +35,7 @@ def conditions(story: Explanation, passing: Passing) -> Iterator[Step]:
     customer = story.customer
     link = EnterpriseCustomerUser.all_objects.filter(enterprise_customer=customer, user_id=story.learner.pk).first()
     endpoints = list(customer.webhook_endpoints.select_related("health").order_by("pk"))
-    found = find_region(story.learner.pk, customer, sign_on_regions([story.learner.pk]))
+    found = find_region(story.learner.pk, customer, sign_ons_of([story.learner.pk]))
     story.endpoint = _endpoint_of(story, found.region, endpoints)
     yield Step(
         "customer",
@@ -55,6 +57,7 @@ def conditions(story: Explanation, passing: Passing) -> Iterator[Step]:
         yield _switched_on(story.endpoint)
         if story.passed_at and recipient.wanted_from:
             yield _send_from(story, recipient.wanted_from, story.passed_at)
+        yield ids_step(story.endpoint, customer, story.learner)
         yield Side(customer, story.learner, story.endpoint).step()
 
 
@@ -62,12 +65,6 @@ def backfill_command(endpoint: EnterpriseWebhookConfiguration | None, passed_at:
     """What makes the webhook whatever its age."""
     number = endpoint.pk if endpoint else "ID"
     return f"./manage.py lms backfill_webhooks --endpoint {number} --since {at(passed_at)}"
-
-
-def endpoint_page(endpoint: EnterpriseWebhookConfiguration | None = None) -> str:
-    """Where it is in the admin."""
-    page = _("Django admin: Completion webhooks → Webhook endpoints")
-    return f"{page} → {endpoint.pk}" if endpoint else page
 
 
 def _endpoint_of(

@@ -8,18 +8,24 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from channel_integrations.integrated_channel import conf
-from channel_integrations.integrated_channel.models import UNFINISHED, WebhookStatus
+from channel_integrations.integrated_channel.models import HELD, UNFINISHED, WebhookStatus
 from channel_integrations.integrated_channel.services import reasons
 from channel_integrations.integrated_channel.services.addressing import ADDRESSED_LATELY
 from channel_integrations.integrated_channel.services.endpoint_gate import is_on
-from channel_integrations.integrated_channel.services.explanation.conditions import backfill_command, endpoint_page
+from channel_integrations.integrated_channel.services.explanation.conditions import backfill_command
 from channel_integrations.integrated_channel.services.explanation.learning_time import (
     Side,
     no_learning_time,
     why_plain,
 )
 from channel_integrations.integrated_channel.services.explanation.movement import next_movement
-from channel_integrations.integrated_channel.services.explanation.story import Answer, Explanation, Step, at
+from channel_integrations.integrated_channel.services.explanation.story import (
+    Answer,
+    Explanation,
+    Step,
+    at,
+    endpoint_page,
+)
 from channel_integrations.integrated_channel.services.reconciliation import grade_model
 
 DELIVERED, ON_ITS_WAY, NOT_SENT = "delivered", "on_its_way", "not_sent"
@@ -68,7 +74,9 @@ def conclude(story: Explanation) -> Conclusion:
         return Conclusion(DELIVERED, _("Delivered at %(when)s.") % {"when": at(when)})
     if webhook.status not in UNFINISHED:
         said = f"{webhook.status}, {webhook.reason}" if webhook.reason else webhook.status
-        return Conclusion(NOT_SENT, _("Not sent: %(what)s.") % {"what": said}, "row")
+        lacking = any(step.name == "ids" and step.answer == Answer.NO for step in story.steps)
+        by = "ids" if webhook.status in HELD and lacking else "row"
+        return Conclusion(NOT_SENT, _("Not sent: %(what)s.") % {"what": said}, by)
     again = (*CHECKED_AGAIN, "region") if webhook.endpoint_id else CHECKED_AGAIN
     lost = next((step for step in story.steps if step.answer == Answer.NO and step.name in again), None)
     if lost and _is_checked_again(webhook):
@@ -144,6 +152,7 @@ def _what_moves(story: Explanation, webhook: Any) -> str:
     if webhook.status == WebhookStatus.PARKED and story.endpoint and is_on(story.endpoint):
         return _("%(command)s: its endpoint is on again") % {"command": SEND_DUE}
     told = {
+        WebhookStatus.AWAITING_IDS: _("what “ids” says; it then goes out"),
         WebhookStatus.PARKED: _("%(page)s: switch it on; it then goes out"),
         WebhookStatus.NO_ENDPOINT: _("%(page)s: add one for %(region)s; then %(replay)s"),
         WebhookStatus.CANCELLED: _("%(replay)s, once its reason no longer holds"),

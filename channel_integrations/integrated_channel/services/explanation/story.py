@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from enterprise.models import EnterpriseCustomer
 
@@ -33,6 +34,7 @@ STEPS = {
     "region": gettext_lazy("Is there an endpoint for the learner's region?"),
     "switched_on": gettext_lazy("Is that endpoint switched on?"),
     "send_from": gettext_lazy("Does it want completions of that time?"),
+    "ids": gettext_lazy("Does the learner have the ids that it wants?"),
     "rollout": gettext_lazy("Is learning time looked up?"),
     "row": gettext_lazy("Is a webhook on its way, or delivered?"),
     "lookup": gettext_lazy("Was learning time found?"),
@@ -42,7 +44,7 @@ STEPS = {
 #: what became of a webhook
 OF_WEBHOOK = ("row", "lookup", "attempts", "next")
 #: a no here is no reason against the webhook itself
-NOT_DECISIVE = ("rollout", "lookup", "attempts", "next")
+NOT_DECISIVE = ("ids", "rollout", "lookup", "attempts", "next")
 
 
 class Answer(StrEnum):
@@ -103,3 +105,9 @@ class Explanation:
 def at(moment: datetime) -> str:
     """A moment as it is told: ISO 8601, to be compared with logs, ours and the partner's."""
     return moment.isoformat(timespec="seconds")
+
+
+def endpoint_page(endpoint: EnterpriseWebhookConfiguration | None = None) -> str:
+    """Where it is in the admin."""
+    page = _("Django admin: Completion webhooks → Webhook endpoints")
+    return f"{page} → {endpoint.pk}" if endpoint else page

@@ -158,12 +158,12 @@ def test_a_selection_is_cancelled(operator, endpoint, receiver):
     finished = [make_webhook(endpoint, status=status, reason="HTTP 422") for status in FINISHED]
     question = select(operator, [*waiting, held, *finished], "?endpoint=" + str(endpoint.pk), action="cancel_selected")
     said = text_of(question)
-    assert "5 webhooks would be given up" in said and "1 × parked: the endpoint is switched off" in said
+    assert "6 webhooks would be given up" in said and "1 × parked: the endpoint is switched off" in said
     assert "4 of the selected webhooks cannot be cancelled" in said
     assert "3 × finished" in said and "1 × being worked at right now" in said
     assert not LogEntry.objects.exists()
     response = confirm(operator, question)
-    assert "5 webhooks were cancelled." in text_of(response) and "going on" not in text_of(response)
+    assert "6 webhooks were cancelled." in text_of(response) and "going on" not in text_of(response)
     assert response.request["QUERY_STRING"] == f"endpoint={endpoint.pk}"
     for webhook in waiting:
         webhook.refresh_from_db()

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Webhooks that are held because the learner lacks the ids that their endpoint wants: when they are looked at again."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from channel_integrations.integrated_channel import wake_up
+from channel_integrations.integrated_channel.log_lines import LogLines
+from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.models.webhook_queryset import PAGE
+from channel_integrations.integrated_channel.services.outbox import own_savepoint
+
+lines = LogLines(__name__)
+
+#: between two looks at least and at most
+SOON, SELDOM = timedelta(minutes=1), timedelta(hours=4)
+_rows = WebhookTransmissionQueue.objects
+
+
+def next_look(webhook: WebhookTransmissionQueue) -> datetime:
+    """After as long as it has waited so far, within bounds: the looks are ever further apart."""
+    now = timezone.now()
+    return now + min(max(now - webhook.created, SOON), SELDOM)
+
+
+def look_now(**of: Any) -> int:
+    """
+    Have those of the held webhooks that are of this learner or endpoint looked at now; returns how many.
+
+    What a worker is looking at in this moment is left alone, and may have been read before what has changed: then the
+    next look finds it.
+    """
+    held = _rows.filter(status=WebhookStatus.AWAITING_IDS, **of)
+    pks = list(held.order_by("pk").values_list("pk", flat=True))
+    now, moved = timezone.now(), 0
+    for start in range(0, len(pks), PAGE):
+        free = _rows.by_key(pks[start : start + PAGE]).filter(status_now=WebhookStatus.AWAITING_IDS, lease_token=None)
+        moved += free.update(due_at=now, modified=now)
+    if moved:
+        transaction.on_commit(wake_up.delivery)
+    return moved
+
+
+def look_when_sign_on_changes(sender: Any, instance: Any, **kwargs: Any) -> None:
+    """
+    Receive post_save of social_django's sign-on records: the ids that webhooks wait for may have come.
+
+    With each login: one indexed query for a learner about whom nothing is held. Whatever goes wrong here, the login
+    goes on, hence after its commit; what is missed is found by the next look.
+    """
+    transaction.on_commit(lambda: _look_at(instance.user_id))
+
+
+def _look_at(user_id: int) -> None:
+    try:
+        with own_savepoint():
+            look_now(user_id=user_id)
+    except Exception as err:  # A learner is signing on, who must not notice.
+        lines.failure("webhook_addressing", err, user_id=user_id)
