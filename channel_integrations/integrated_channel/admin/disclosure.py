@@ -5,6 +5,7 @@ The register of disclosures: who was told what about whom, and whether they were
 It can be exported by whoever may see personal data; each export is in Django's admin history, by what was asked for.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -13,13 +14,15 @@ from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import path
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
+from enterprise.models import EnterpriseCustomer
 
 from channel_integrations.integrated_channel.admin.moments import NONE, unbroken
 from channel_integrations.integrated_channel.admin.read_only import CappedReadOnlyAdmin
@@ -53,7 +56,7 @@ class ErasureFilter(admin.SimpleListFilter):
 class DisclosureAdmin(CappedReadOnlyAdmin):
     """Disclosures, read only; whose they are for whoever may see personal data."""
 
-    list_display = ("told", "customer", "endpoint", "user_id", "event_type", "names", "basis", "times", "erased")
+    list_display = ("told", "user_id", "customer", "endpoint", "erased", "basis", "what")
     list_display_links = None
     list_filter = (ErasureFilter,)
     ordering = ("-pk",)
@@ -64,19 +67,28 @@ class DisclosureAdmin(CappedReadOnlyAdmin):
 
     @admin.display(description=_("last told"))
     def told(self, disclosure):
-        return unbroken(disclosure.last_at)
+        times = f" × {disclosure.times}" if disclosure.times > 1 else ""
+        return format_html("{}{}", unbroken(disclosure.last_at), times)
 
     @admin.display(description=_("customer"))
     def customer(self, disclosure):
-        return disclosure.enterprise_customer_uuid
+        return disclosure.customer_name or disclosure.enterprise_customer_uuid
 
     @admin.display(description=_("endpoint"))
     def endpoint(self, disclosure):
         return f"{disclosure.endpoint_id}: {disclosure.host or NONE}"
 
     @admin.display(description=_("what"))
-    def names(self, disclosure):
-        return ", ".join(disclosure.data)
+    def what(self, disclosure):
+        """The event, and the names of its fields by the object that they are in."""
+        by_object = defaultdict(list)
+        for name in disclosure.data:
+            holder, _dot, field = name.rpartition(".")
+            by_object[holder].append(field)
+        told = (
+            f"{holder}: {', '.join(fields)}" if holder else ", ".join(fields) for holder, fields in by_object.items()
+        )
+        return f"{disclosure.event_type} ({'; '.join(told)})"
 
     @admin.display(description=_("erasure"))
     def erased(self, disclosure):
@@ -88,8 +100,10 @@ class DisclosureAdmin(CappedReadOnlyAdmin):
     # Who may see what
 
     def get_queryset(self, request):
-        """Without what would have to be decrypted, and is not shown."""
-        return super().get_queryset(request).defer("identifier")
+        """With customers' names, and without what would have to be decrypted and is not shown."""
+        customers = EnterpriseCustomer.objects.filter(pk=OuterRef("enterprise_customer_uuid"))
+        named = super().get_queryset(request).annotate(customer_name=Subquery(customers.values("name")))
+        return named.defer("identifier")
 
     def get_list_display(self, request):
         return [name for name in self.list_display if name != "user_id" or may_see_personal_data(request)]

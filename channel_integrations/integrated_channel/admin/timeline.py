@@ -79,7 +79,7 @@ def timeline(webhook: WebhookTransmissionQueue, with_answers: bool = False) -> l
         ended = WebhookStatus(webhook.status).label
         moments.append((webhook.finished_at, Event("", "", gettext("The end: %(status)s.") % {"status": ended})))
     if webhook.purged_at:
-        moments.append((webhook.purged_at, Event("", "", gettext("Personal data and attempts were removed."))))
+        moments.append((webhook.purged_at, Event("", "", _purge(webhook))))
     moments.sort(key=lambda moment: moment[0])  # stable: what happens at once stays in the order above
     events, before = [], None
     for at, event in moments:
@@ -108,6 +108,12 @@ def _lookup_took(webhook: WebhookTransmissionQueue) -> str:
 
 def _creation(webhook: WebhookTransmissionQueue) -> str:
     return gettext("The webhook was made by a backfill.") if webhook.backfilled else gettext("The webhook was made.")
+
+
+def _purge(webhook: WebhookTransmissionQueue) -> str:
+    """A confirmed erasure keeps its attempts, without what was answered: they are the proof."""
+    is_erasure = webhook.event_type == LEARNER_ERASED
+    return gettext("Personal data was removed.") if is_erasure else gettext("Personal data and attempts were removed.")
 
 
 def _of(attempt: WebhookDeliveryAttempt, with_answers: bool) -> Event:

@@ -52,7 +52,14 @@ def export(browser, query="", kind="json"):
 def test_the_list(staff, endpoint):
     make_disclosure(endpoint, erasure=Erasure.TOLD)
     page = text_of(staff(VIEW, "view_webhook_personal_data").get(url(DISCLOSURE, "changelist")))
-    for shown in ("4711", "hooks.example.com", "learner.email, learner.username", "sponsored", "was told to erase it"):
+    for shown in (
+        "4711",
+        "hooks.example.com",
+        "course_completion (learner: email, username)",
+        "Acme",
+        "sponsored",
+        "was told to erase it",
+    ):
         assert shown in page
     assert "maria" not in page
 
