@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.models import FINISHED, WebhookStatus, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.models import FINISHED, HELD, WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services.cancellation import CANCELLABLE, cancel
 from channel_integrations.integrated_channel.services.replay import PER_MINUTE, REPLAYABLE, Selection, replay
 
@@ -101,6 +102,8 @@ class Replay(Operation):
             return _("purged: nothing is left to send")
         if row.status == WebhookStatus.PARKED:
             return _("parked: they go out when their endpoint is switched on")
+        if row.status in HELD:
+            return _("held: they go out when the learner has the ids that the endpoint wants")
         return None if row.status in REPLAYABLE else _("unfinished: they are still on their way")
 
     def do(self, webhook_ids: Sequence[UUID], user: Any) -> tuple[Any, int]:

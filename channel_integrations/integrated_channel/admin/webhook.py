@@ -25,6 +25,7 @@ from channel_integrations.integrated_channel.admin.timeline import lookup, timel
 from channel_integrations.integrated_channel.admin.webhook_queries import search
 from channel_integrations.integrated_channel.admin.webhook_views import WebhookViews
 from channel_integrations.integrated_channel.models import (
+    HELD,
     UNFINISHED,
     EnterpriseWebhookConfiguration,
     WebhookTransmissionQueue,
@@ -128,7 +129,7 @@ class WebhookAdmin(WebhookViews, CappedReadOnlyAdmin):
 
     @admin.display(description=_("due"))
     def due(self, webhook):
-        return unbroken(webhook.due_at if webhook.status in UNFINISHED else None)
+        return unbroken(webhook.due_at if webhook.status in (*UNFINISHED, *HELD) else None)
 
     @admin.display(description=_("created"))
     def made(self, webhook):

@@ -3,6 +3,14 @@
 import django.utils.timezone
 import fernet_fields.fields
 from django.db import migrations, models
+from django.utils import timezone
+
+
+def cancel_what_is_held(apps, schema_editor):
+    """On the way back: no earlier release moves these, nor purges them. A person can replay them."""
+    webhooks = apps.get_model("channel_webhooks", "WebhookTransmissionQueue").objects
+    for pk in list(webhooks.filter(status="awaiting_ids").values_list("pk", flat=True)):
+        webhooks.filter(pk=pk).update(status="cancelled", finished_at=timezone.now(), lease_token=None)
 
 
 class Migration(migrations.Migration):
@@ -48,4 +56,5 @@ class Migration(migrations.Migration):
             name='status',
             field=models.CharField(choices=[('awaiting_enrichment', 'waiting for its learning time'), ('recorded', 'to be addressed'), ('pending', 'to be sent'), ('awaiting_ids', 'held until the learner has the ids that the endpoint wants'), ('no_endpoint', "no endpoint for the learner's region"), ('parked', 'parked: the endpoint is switched off'), ('delivered', 'delivered'), ('failed', 'failed for good'), ('cancelled', 'cancelled')], max_length=20),
         ),
+        migrations.RunPython(migrations.RunPython.noop, cancel_what_is_held),
     ]

@@ -34,7 +34,7 @@ def look_now(**of: Any) -> int:
     next look finds it.
     """
     held = _rows.filter(status=WebhookStatus.AWAITING_IDS, **of)
-    pks = list(held.order_by("pk").values_list("pk", flat=True))
+    pks = sorted(held.values_list("pk", flat=True))
     now, moved = timezone.now(), 0
     for start in range(0, len(pks), PAGE):
         free = _rows.by_key(pks[start : start + PAGE]).filter(status_now=WebhookStatus.AWAITING_IDS, lease_token=None)

@@ -3,8 +3,10 @@
 
 import json
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -19,6 +21,8 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.services import addressing, delivery, held, retention, sweep
+from channel_integrations.integrated_channel.services.doctor.findings import Status
+from channel_integrations.integrated_channel.services.doctor.held import held as doctor_held
 from channel_integrations.integrated_channel.services.figures import backlog
 from channel_integrations.integrated_channel.services.replay import Selection, replay
 from channel_integrations.integrated_channel.services.whereabouts import whereabouts
@@ -251,3 +255,23 @@ def test_what_addressing_costs_does_not_depend_on_how_many_they_are(endpoint):
         counts.append(len(queries))
     assert counts[0] == counts[1]
     assert set(WebhookTransmissionQueue.objects.values_list("status", flat=True)) == {WebhookStatus.PENDING}
+
+
+# What operators see
+
+
+def test_the_doctor_warns_of_what_is_held_for_long(endpoint, learner):
+    passes(learner)
+    assert not list(doctor_held(endpoint, "endpoint 1", "Acme"))
+    WebhookTransmissionQueue.objects.update(created=timezone.now() - timedelta(days=3))
+    (finding,) = doctor_held(endpoint, "endpoint 1", "Acme")
+    assert finding.status is Status.WARNING and f"1 held, the oldest for 3 days: {LACKING}" in finding.fact
+    assert f"/{endpoint.pk}/change/" in finding.advice
+
+
+def test_what_is_held_is_cancelled_when_the_tables_are_taken_back(learner):
+    passes(learner)
+    migration = import_module("channel_integrations.integrated_channel.migrations.0009_formats")
+    migration.cancel_what_is_held(apps, None)
+    webhook = WebhookTransmissionQueue.objects.get()
+    assert (webhook.status, webhook.reason) == (WebhookStatus.CANCELLED, LACKING) and webhook.finished_at

@@ -28,6 +28,7 @@ from channel_integrations.integrated_channel.services.doctor.findings import (
     skipped,
     warning,
 )
+from channel_integrations.integrated_channel.services.doctor.held import held
 from channel_integrations.integrated_channel.services.doctor.moments import ago, span
 from channel_integrations.integrated_channel.services.doctor.sign_in import Found, sign_in, ways_to_sign_in
 from channel_integrations.integrated_channel.services.region_service import CUSTOMER, region_of_customer
@@ -88,6 +89,7 @@ def _examine(endpoint: EnterpriseWebhookConfiguration, dialled: Future | None, w
         *_secret(endpoint, name, who),
         *sign_in(endpoint, name, who, way),
         *_health(endpoint, name, who),
+        *held(endpoint, name, who),
     ]
     yield from wrong
     if not wrong:

@@ -79,14 +79,15 @@ def test_the_dry_run_says_what_is_left_alone_and_why(operator, endpoint):
         for status in (
             *(WebhookStatus.DELIVERED, WebhookStatus.FAILED, WebhookStatus.FAILED, WebhookStatus.CANCELLED),
             *(WebhookStatus.NO_ENDPOINT, WebhookStatus.PARKED, WebhookStatus.PENDING, WebhookStatus.RECORDED),
-            *(WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.DELIVERED),
+            *(WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.AWAITING_IDS, WebhookStatus.DELIVERED),
         )
     ]
     WebhookTransmissionQueue.objects.filter(pk=webhooks[-1].pk).update(created=timezone.now() - timedelta(days=99))
     assert retention.purge(timedelta(days=90)) == 1
     said = text_of(select(operator, webhooks))
     assert "5 webhooks would be sent again" in said and "2 × failed for good" in said
-    assert "5 of the selected webhooks cannot be replayed" in said
+    assert "6 of the selected webhooks cannot be replayed" in said
+    assert "1 × held: they go out when the learner has the ids" in said
     assert "3 × unfinished" in said and "1 × parked" in said and "1 × purged" in said
     said = select(operator, webhooks[5:6])
     assert "None of the selected webhooks can be replayed." in text_of(said) and b'name="webhooks"' not in said.content
