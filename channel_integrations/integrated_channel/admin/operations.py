@@ -17,7 +17,6 @@ from django.utils.translation import gettext_lazy as _
 
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
-from channel_integrations.integrated_channel.models import FINISHED, WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.models import FINISHED, HELD, WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services.cancellation import CANCELLABLE, cancel
 from channel_integrations.integrated_channel.services.replay import PER_MINUTE, REPLAYABLE, Selection, replay
