@@ -30,6 +30,7 @@ TABLES = (
     LogEntry,
     Session,
     models.WebhookDeliveryAttempt,
+    models.WebhookDisclosure,
     models.WebhookSigningSecret,
     models.WebhookEndpointCredential,
     models.WebhookEndpointHealth,

@@ -9,9 +9,11 @@ import pytest
 from django.utils import timezone
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from social_django.models import UserSocialAuth
 
 from channel_integrations.integrated_channel import tasks
 from channel_integrations.integrated_channel.formats import STANDARD
+from channel_integrations.integrated_channel.handlers import handle_learner_retirement
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     LearnerNaming,
@@ -23,7 +25,7 @@ from docs.generate import DOCS
 from tests.factories import COURSE, enrollment_event, grade_event, make_customer, make_endpoint, make_learner
 
 SCHEMAS = DOCS / "partners" / "schema"
-EVENTS = ("course_completion", "course_completion.revised", "course_enrollment", "test")
+EVENTS = ("course_completion", "course_completion.revised", "course_enrollment", "learner.erased", "test")
 PAGES = (DOCS.parent / "README.rst", DOCS / "index.rst", *sorted(DOCS.rglob("*.md")))
 
 
@@ -128,6 +130,20 @@ def test_whatever_an_endpoint_chooses(endpoint, receiver, naming, event):
     send_test_event(EnterpriseWebhookConfiguration.objects.get())
     check(received(receiver), "test")
     assert "name" not in received(receiver)["enterprise_customer"]
+
+
+@pytest.mark.parametrize("naming", LearnerNaming.values)
+def test_an_erasure(endpoint, receiver, naming):
+    EnterpriseWebhookConfiguration.objects.update(sends_erasures=True, learner_naming=naming)
+    learner = make_learner(endpoint.enterprise_customer, email="")
+    UserSocialAuth.objects.create(user=learner, provider="tpa-saml", uid="acme:4711")
+    grade_event(learner)
+    tasks.process_webhook_queue()
+    named = received(receiver)["learner"]
+    handle_learner_retirement(sender=None, user=learner)
+    tasks.process_webhook_queue()
+    check(received(receiver), "learner.erased")
+    assert received(receiver)["learner"] == named
 
 
 def test_a_test_event(endpoint, receiver):

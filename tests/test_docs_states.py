@@ -147,6 +147,15 @@ def cancelled(host):
     unlink_and_deliver(host)
 
 
+def erasure(host):
+    """In place of the webhook that it is about."""
+    delivered(host)
+    WebhookTransmissionQueue.objects.all()._raw_delete("default")
+    EnterpriseWebhookConfiguration.objects.update(sends_erasures=True)
+    host.seen = [(EVENT, 0)]
+    retire_the_learner(host)
+
+
 # ---- what may happen to it then
 
 
@@ -276,6 +285,7 @@ STATES = (
     delivered,
     failed,
     cancelled,
+    erasure,
 )
 OPERATIONS = (
     look_up,
@@ -330,10 +340,14 @@ def test_the_diagram_shows_every_transition_there_is_and_no_other(receiver, sett
 
 
 def writers():
-    """The functions of the package that write a webhook's status, with the states that they name."""
+    """
+    The functions of the package that write a webhook's status, with the states that they name.
+
+    The import from the incumbent is left out: it takes place once, and its own page says what becomes of what.
+    """
     found = defaultdict(set)
     for path in sorted((PACKAGE / "integrated_channel").rglob("*.py")):
-        if "migrations" in path.parts:
+        if {"migrations", "incumbent"} & set(path.parts) or path.stem == "import_webhook_endpoints":
             continue
         for function in ast.walk(ast.parse(path.read_text())):
             if isinstance(function, ast.FunctionDef):

@@ -78,6 +78,7 @@ class IntegratedChannelConfig(AppConfig):
             give_first_secret,
         )
         from channel_integrations.integrated_channel.models.webhook import cancel_rows_of_deleted_endpoint
+        from channel_integrations.integrated_channel.services.erasure import note_deleted_endpoint
         from channel_integrations.integrated_channel.services.held import look_when_sign_on_changes
         from channel_integrations.integrated_channel.snowflake_connection import import_before_fork
 
@@ -92,6 +93,7 @@ class IntegratedChannelConfig(AppConfig):
             (post_save, give_health),
             (post_delete, delete_secrets_of_deleted_endpoint),
             (post_delete, cancel_rows_of_deleted_endpoint),
+            (post_delete, note_deleted_endpoint),
         ):
             signal.connect(
                 receiver,

@@ -85,6 +85,7 @@ _QUERY = _Whole("CHANNEL_WEBHOOKS_SNOWFLAKE_QUERY_TIMEOUT_SECONDS", 1, 60, "seco
 _WAIT = _Whole("CHANNEL_WEBHOOKS_ENRICHMENT_WAIT_SECONDS", 1, 86_400, "seconds")
 _MAX_AGE = _Whole("CHANNEL_WEBHOOKS_MAX_PASS_AGE_DAYS", 1, 365, "days")
 _RETENTION = _Whole("CHANNEL_WEBHOOKS_RETENTION_DAYS", 1, 3650, "days")
+_DISCLOSURES = _Whole("CHANNEL_WEBHOOKS_DISCLOSURE_RETENTION_DAYS", 1, 36_500, "days")
 _WORKERS = _Whole("CHANNEL_WEBHOOKS_DELIVERY_WORKERS", 1, 64, "workers")
 _RECONCILE = _Whole("CHANNEL_WEBHOOKS_RECONCILE_DAYS", 1, 365, "days")
 _WHOLE_NUMBERS = (
@@ -96,6 +97,7 @@ _WHOLE_NUMBERS = (
     _WAIT,
     _MAX_AGE,
     _RETENTION,
+    _DISCLOSURES,
     _WORKERS,
     _RECONCILE,
 )
@@ -150,6 +152,11 @@ def max_pass_age() -> timedelta:
 def retention() -> timedelta:
     """How long what can no longer move is kept before it is purged."""
     return timedelta(days=_RETENTION.value())
+
+
+def disclosure_retention() -> timedelta:
+    """How long the register keeps what was told, from when it was told for the last time."""
+    return timedelta(days=_DISCLOSURES.value())
 
 
 def delivery_workers() -> int:

@@ -102,6 +102,8 @@ class DeliveryFailed(ChannelWebhookError):
 
     #: short code kept on the attempt
     code = "failed"
+    #: whether the request may have reached the endpoint all the same
+    may_have_arrived = False
 
 
 class AddressRefused(DeliveryFailed):

@@ -18,6 +18,7 @@ from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import WebhookTransmissionQueue
 from channel_integrations.integrated_channel.passes import CoursePass
 from channel_integrations.integrated_channel.services.enrollments import record_enrolment
+from channel_integrations.integrated_channel.services.erasure import ask_to_erase
 from channel_integrations.integrated_channel.services.outbox import record_pass
 from channel_integrations.integrated_channel.services.retention import scrub_learner
 from channel_integrations.integrated_channel.tracing import tell
@@ -67,12 +68,14 @@ def _receive(record: Callable[[dict], list[WebhookTransmissionQueue]], event: di
 
 def handle_learner_retirement(sender, user, **kwargs) -> None:
     """
-    Receive USER_RETIRE_LMS_MISC and USER_RETIRE_LMS_CRITICAL: scrub everything about the learner.
+    Receive USER_RETIRE_LMS_MISC and USER_RETIRE_LMS_CRITICAL: scrub everything about the learner, then tell whoever was
+    told of them to do the same.
 
     What goes wrong is raised: the LMS's retirement step then fails and is tried again, where a swallowed error would
-    leave personal data behind.
+    leave personal data behind. Whatever a step has done is not done again.
     """
     scrub_learner(user.pk)
+    ask_to_erase(user.pk)
 
 
 def _rows_of_pass(event: dict) -> list[WebhookTransmissionQueue]:

@@ -12,7 +12,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ from channel_integrations.integrated_channel.vetted_connections import (
     VettedAdapter,
     check_ca_bundle,
     connect_and_hang_up,
+    request_begun,
     seconds_left,
     time_limit,
 )
@@ -88,6 +89,8 @@ def post_json(
     :raises AddressRefused: the URL or an address behind its host must not be dialled
     :raises DeadlineExceeded: the time is used up
     :raises ConnectionFailed: lookup, connect or TLS failed, or the connection broke
+
+    Their ``may_have_arrived`` says whether the request was on its way by then.
     """
     request = _Request(body, {**headers, "Content-Type": "application/json"}, KEPT_CHARACTERS)
     return _post(url, request, timeout_seconds, ca_bundle)
@@ -114,7 +117,7 @@ def post_form(
 def _post(url: str, request: "_Request", timeout_seconds: float, ca_bundle: str) -> HttpAnswer:
     check_url(url)
     started = time.monotonic()
-    with time_limit(timeout_seconds):
+    with time_limit(timeout_seconds), _noting_arrival():
         try:
             response = _session().post(
                 url,
@@ -133,6 +136,15 @@ def _post(url: str, request: "_Request", timeout_seconds: float, ca_bundle: str)
             raise _our_error(err, cause) from cause
     answer_headers = {name.lower(): value for name, value in response.headers.items()}
     return HttpAnswer(response.status_code, answer_headers, text, round((time.monotonic() - started) * 1000))
+
+
+@contextmanager
+def _noting_arrival() -> Iterator[None]:
+    try:
+        yield
+    except DeliveryFailed as err:
+        err.may_have_arrived = request_begun()
+        raise
 
 
 def try_connection(url: str, timeout_seconds: float, ca_bundle: str = "") -> None:

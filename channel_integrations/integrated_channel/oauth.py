@@ -50,7 +50,7 @@ class Client:
     client_id: str
     secret: str = field(repr=False)
     scope: str = ""
-    authentication: str = ClientAuthentication.BASIC.value
+    authentication: str = str(ClientAuthentication.BASIC)
     ca_bundle: str = ""
 
 

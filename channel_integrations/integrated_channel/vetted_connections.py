@@ -37,12 +37,14 @@ KEPT_HOSTS = 64
 KEPT_FOR_HOST = 32
 
 _deadline: ContextVar[float] = ContextVar("deadline")
+_request_begun: ContextVar[bool] = ContextVar("request_begun", default=False)
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """Everything that this module does inside ends within so many seconds."""
     token = _deadline.set(time.monotonic() + seconds)
+    _request_begun.set(False)
     try:
         yield
     finally:
@@ -59,6 +61,16 @@ def seconds_left() -> float:
     if remaining <= 0:
         raise DeadlineExceeded("The endpoint took longer than it is given.")
     return remaining
+
+
+def request_begun() -> bool:
+    """
+    Whether some of a request was handed to a connection since the last ``time_limit`` began in this thread.
+
+    From then on it may have arrived, whatever has failed. Name lookup, connect, TLS and what is said to a proxy do not
+    count.
+    """
+    return _request_begun.get()
 
 
 class _Socket(socket.socket):
@@ -135,6 +147,21 @@ def _resolve(host: str, port: int) -> list[tuple[int, Any]]:
 class _PlainConnection(HTTPConnection):
     _last_used = 0.0
     _vetted = True
+    _requesting = False
+
+    def request(self, *args, **kwargs) -> None:
+        self._requesting = True
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            self._requesting = False
+
+    def send(self, data) -> None:
+        if self._requesting:
+            if self.sock is None:
+                self.connect()
+            _request_begun.set(True)
+        super().send(data)
 
     def _new_conn(self) -> socket.socket:
         self._last_used = time.monotonic()

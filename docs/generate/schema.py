@@ -14,6 +14,7 @@ EVENTS = {
     "course_completion.revised": "A completion that you have been sent has another, final learning time. By agreement "
     "only.",
     "course_enrollment": "A learner has enrolled in a course run that your company sponsors. By agreement only.",
+    "learner.erased": "Erase what you were told about a learner, and answer 2xx. By agreement only.",
     "test": "The operator has asked for a test. Verify it, answer 2xx, and do nothing.",
 }
 _HEADERS = (

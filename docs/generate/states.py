@@ -33,7 +33,7 @@ TRANSITIONS = (
         (EVENT,),
         RECORDED,
         "a pass, or a backfill, with learning time switched off; an enrolment",
-        ("outbox.new_row", "enrollments._new_row"),
+        ("outbox.new_row", "enrollments.new_row"),
     ),
     Transition(
         3,
@@ -159,6 +159,13 @@ TRANSITIONS = (
         "its wait is over, or learning time was switched off",
         ("final_number.release_due", "final_number._send_all_plain"),
     ),
+    Transition(
+        24,
+        (EVENT,),
+        PENDING,
+        "the learner is retired: an erasure, for each endpoint that was told of them and wants it",
+        ("erasure._row",),
+    ),
 )
 INTRODUCTION = """\
 # States of a webhook
@@ -179,6 +186,9 @@ good.
 
 What is `awaiting_final` is not late: `due_at` says when it is looked up again, `enrich_by` when its wait ends
 ([why](../decisions/0015-a-number-is-as-of-a-day.md)).
+
+What `import_webhook_endpoints` does to rows is on
+[the page about moving over](../how-tos/move_from_enterprise_integrated_channels.md) alone.
 
 An enrolment stays `recorded`, for an hour at most, until the customer sponsors it and there is consent, where that is
 required; its `reason` says what it waits for.

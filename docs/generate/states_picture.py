@@ -29,6 +29,7 @@ ROUTES: tuple[tuple[str, Sequence[tuple[int, int]], tuple[int, int], bool], ...]
     ("2", ((430, 40), (430, 87)), (430, 60), False),
     ("3", ((240, 110), (340, 110)), (290, 110), False),
     ("4", ((520, 102), (620, 102)), (570, 102), False),
+    ("24", ((775, 40), (775, 87)), (775, 60), False),
     ("17", ((620, 122), (520, 122)), (570, 122), False),
     ("5", ((800, 110), (890, 110)), (845, 110), False),
     ("6", ((680, 87), (680, 45), (740, 45), (740, 87)), (710, 45), False),
@@ -69,6 +70,7 @@ def draw() -> str:
         _text("a grade event", 150, 28, "#333"),
         _text("a grade event, an enrolment", 430, 28, "#333"),
         _text("a grade event", -110, 28, "#333"),
+        _text("a retirement", 775, 28, "#333"),
     ]
     return "\n".join([*HEAD, *lines, *shapes, *events, *numbers, "</svg>", ""])
 

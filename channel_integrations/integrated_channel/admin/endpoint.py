@@ -115,7 +115,14 @@ class EndpointAdmin(EndpointViews):
         (
             _("What is sent"),
             {
-                "fields": ("sends_completions", "sends_enrollments", "send_from", "all_completions", "learning_time"),
+                "fields": (
+                    "sends_completions",
+                    "sends_enrollments",
+                    "sends_erasures",
+                    "send_from",
+                    "all_completions",
+                    "learning_time",
+                ),
                 "description": _("Older completions are sent by the command backfill_webhooks alone."),
             },
         ),

@@ -23,9 +23,16 @@ def _from_to(lowest: int, highest: int) -> dict[str, object]:
 
 
 #: nullable in the database, where NULL is the default
-_TICKS = ("accepts_us", "accepts_eu", "sends_completions", "sends_enrollments", "states_as_of")
-#: ticked for a new endpoint, whose partner has nothing yet that could stumble
-_NEW = ("states_as_of",)
+_TICKS = (
+    "accepts_us",
+    "accepts_eu",
+    "sends_completions",
+    "sends_enrollments",
+    "sends_erasures",
+    "states_as_of",
+)
+#: what is ticked where an endpoint is added here; those that are there go on as they do
+_TICKED_FOR_NEW = ("sends_erasures", "states_as_of")
 _NO_CUSTOMER = _("Choose a customer: press the magnifying glass, or paste the customer's UUID.")
 _NO_LIMIT = _("Type a whole number of 1 or more, or leave it empty.")
 
@@ -44,6 +51,7 @@ class EndpointForm(PayloadFields, SignInFields):
             "accepts_eu": _("Accepts learners from the EU"),
             "sends_completions": _("Completions"),
             "sends_enrollments": _("Enrolments"),
+            "sends_erasures": _("Erasures"),
             "webhook_timeout_seconds": _("Timeout (seconds)"),
             "max_requests_per_minute": _("Requests per minute"),
             "max_concurrent_requests": _("Requests at once"),
@@ -113,6 +121,11 @@ class EndpointForm(PayloadFields, SignInFields):
                 "Whether enrolments are sent here, as event_type course_enrollment, from now on and only in course "
                 "runs that the customer sponsors for the learner. Off by default; agree on it with the partner first."
             ),
+            "sends_erasures": _(
+                "Whether the partner is told, as event_type learner.erased, to erase what it was told about a learner "
+                "whom the LMS retires: how it knows the learner, and nothing else. Ticked for an endpoint that is "
+                "added here; off for older ones until their partner can take it."
+            ),
             "send_from": _(
                 "Completions passed, and enrolments made, before this moment make no webhook; backfill_webhooks sends "
                 "such completions. Default: when the endpoint is added. Example: 2026-11-01 00:00:00"
@@ -167,7 +180,7 @@ class EndpointForm(PayloadFields, SignInFields):
             if getattr(self.instance, name) is None:
                 self.initial[name] = self._meta.model._meta.get_field(name).default
         if self.instance._state.adding:
-            self.initial.update(dict.fromkeys(_NEW, True))
+            self.initial.update(dict.fromkeys(_TICKED_FOR_NEW, True))
 
     def add_error(self, field, error):
         """Whatever is wrong with a customer, the same helps; the errors of a UUID cannot be worded by ``Meta``."""

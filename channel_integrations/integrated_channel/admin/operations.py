@@ -16,6 +16,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from channel_integrations.integrated_channel import wake_up
+from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.models import FINISHED, HELD, WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services.cancellation import CANCELLABLE, cancel
 from channel_integrations.integrated_channel.services.replay import PER_MINUTE, REPLAYABLE, Selection, replay
@@ -29,6 +30,7 @@ class Row(NamedTuple):
     purged_at: Any
     lease_token: UUID | None
     due_at: Any
+    event_type: str
 
     @property
     def is_held(self) -> bool:
@@ -43,6 +45,8 @@ class Plan(NamedTuple):
     by_status: list[tuple[str, int]]
     left: int
     left_by_reason: list[tuple[str, int]]
+    #: how many of them tell a partner to erase a learner's data
+    erasures: int = 0
 
 
 class Operation:
@@ -68,6 +72,7 @@ class Operation:
             Counter(str(WebhookStatus(row.status).label) for row in taken).most_common(),
             len(left),
             Counter(left).most_common(),
+            sum(row.event_type == LEARNER_ERASED for row in taken),
         )
 
     def selection(self, webhook_ids: Sequence[UUID]) -> Selection:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from channel_integrations.integrated_channel.admin.attempt import ERRORS
 from channel_integrations.integrated_channel.admin.moments import NONE, unbroken
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
+from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.models import (
     WebhookDeliveryAttempt,
     WebhookStatus,
@@ -43,6 +44,13 @@ LOOKUPS = {
 }
 
 
+#: what made a webhook, but for a pass
+_BEGINNINGS = {
+    COURSE_ENROLLMENT: _("The learner enrolled."),
+    LEARNER_ERASED: _("The learner was retired."),
+}
+
+
 class Event(NamedTuple):
     """One line of the timeline; ``answer`` is the start of what an endpoint answered, which is personal data."""
 
@@ -56,8 +64,7 @@ class Event(NamedTuple):
 
 def timeline(webhook: WebhookTransmissionQueue, with_answers: bool = False) -> list[Event]:
     """From the pass or the enrolment to the end, in order; what has been purged is gone from it."""
-    is_enrolment = webhook.event_type == COURSE_ENROLLMENT
-    began = gettext("The learner enrolled.") if is_enrolment else gettext("The learner passed.")
+    began = str(_BEGINNINGS.get(webhook.event_type, _("The learner passed.")))
     moments: list[tuple[datetime, Event]] = [
         (webhook.occurred_at, Event("", "", began)),
         (webhook.created, Event("", "", _creation(webhook))),
@@ -74,7 +81,7 @@ def timeline(webhook: WebhookTransmissionQueue, with_answers: bool = False) -> l
         ended = WebhookStatus(webhook.status).label
         moments.append((webhook.finished_at, Event("", "", gettext("The end: %(status)s.") % {"status": ended})))
     if webhook.purged_at:
-        moments.append((webhook.purged_at, Event("", "", gettext("Personal data and attempts were removed."))))
+        moments.append((webhook.purged_at, Event("", "", _purge(webhook))))
     moments.sort(key=lambda moment: moment[0])  # stable: what happens at once stays in the order above
     events, before = [], None
     for at, event in moments:
@@ -110,6 +117,12 @@ def _creation(webhook: WebhookTransmissionQueue) -> str:
     if webhook.revises:
         return gettext("The completion was to be sent with a number that is not final, and this webhook was made.")
     return gettext("The webhook was made by a backfill.") if webhook.backfilled else gettext("The webhook was made.")
+
+
+def _purge(webhook: WebhookTransmissionQueue) -> str:
+    """A confirmed erasure keeps its attempts, without what was answered: they are the proof."""
+    is_erasure = webhook.event_type == LEARNER_ERASED
+    return gettext("Personal data was removed.") if is_erasure else gettext("Personal data and attempts were removed.")
 
 
 def _of(attempt: WebhookDeliveryAttempt, with_answers: bool) -> Event:

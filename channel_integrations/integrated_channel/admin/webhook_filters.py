@@ -20,6 +20,7 @@ from channel_integrations.integrated_channel.admin.webhook_queries import (
     without_index,
 )
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
+from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, WebhookStatus
 from channel_integrations.integrated_channel.numbers_in_text import number_of
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION, COURSE_COMPLETION_REVISED
@@ -110,6 +111,7 @@ class EventFilter(admin.SimpleListFilter):
             (COURSE_COMPLETION, _("completions, of the last 30 days unless a time or a learner is chosen")),
             (COURSE_COMPLETION_REVISED, _("revisions, of the last 30 days unless a time or a learner is chosen")),
             (COURSE_ENROLLMENT, _("enrolments, of the last 30 days unless a time or a learner is chosen")),
+            (LEARNER_ERASED, _("erasures, of the last 30 days unless a time is chosen")),
         )
 
     def queryset(self, request, queryset):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """
 The tables: endpoints with their health, secrets and credentials, webhooks with their attempts, statements to Snowflake,
-leases, heartbeats, the decisions of the rollout, the keys of pseudonyms, and why passes made no webhook.
+leases, heartbeats, the decisions of the rollout, the keys of pseudonyms, why passes made no webhook, and the register
+of disclosures.
 
 No table here has a database foreign key. An insert with one waits behind any transaction that has updated the parent
 (user, customer, endpoint) and makes such transactions deadlock, and a left-over constraint of an uninstalled app keeps
@@ -10,6 +11,7 @@ customers from being deleted.
 
 from channel_integrations.integrated_channel.models.attempt import WebhookDeliveryAttempt
 from channel_integrations.integrated_channel.models.credential import WebhookEndpointCredential
+from channel_integrations.integrated_channel.models.disclosure import Erasure, WebhookDisclosure
 from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration
 from channel_integrations.integrated_channel.models.endpoint_choices import (
     ClientAuthentication,
@@ -37,6 +39,7 @@ __all__ = [
     "UNFINISHED",
     "ClientAuthentication",
     "EnterpriseWebhookConfiguration",
+    "Erasure",
     "LearnerNaming",
     "LearningTime",
     "LearningTimeTiming",
@@ -44,6 +47,7 @@ __all__ = [
     "Region",
     "SignIn",
     "WebhookDeliveryAttempt",
+    "WebhookDisclosure",
     "WebhookEndpointCredential",
     "WebhookEndpointHealth",
     "WebhookHeartbeat",

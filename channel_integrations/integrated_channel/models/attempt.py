@@ -36,6 +36,7 @@ class AttemptResult(NamedTuple):
     What came of a POST: an answer, or the code of the error; ``duration_ms`` is milliseconds.
 
     ``detail`` says more about the error, in words of ours. ``token_id`` is that of the access token that was shown.
+    ``may_have_arrived``: whether the endpoint got the body, or may have.
     """
 
     started_at: datetime
@@ -44,6 +45,7 @@ class AttemptResult(NamedTuple):
     duration_ms: int
     detail: str = ""
     token_id: UUID | None = None
+    may_have_arrived: bool = False
 
     @property
     def error_told(self) -> str:

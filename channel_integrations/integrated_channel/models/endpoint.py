@@ -102,7 +102,7 @@ class EnterpriseWebhookConfiguration(PayloadChoices, LearningTimeOptions):
         default=timezone.now,
         help_text=_("Completions passed before this moment make no webhook."),
     )
-    # Both are nullable for the previous release's code, which inserts endpoints without them; NULL is the default.
+    # All are nullable for the previous release's code, which inserts endpoints without them; NULL is the default.
     sends_completions = models.BooleanField(
         _("completions"), default=True, null=True, help_text=_("Whether completions are sent here.")
     )
@@ -111,6 +111,12 @@ class EnterpriseWebhookConfiguration(PayloadChoices, LearningTimeOptions):
         default=False,
         null=True,
         help_text=_("Whether enrolments in course runs that the customer sponsors are sent here."),
+    )
+    sends_erasures = models.BooleanField(
+        _("erasures"),
+        default=False,
+        null=True,
+        help_text=_("Whether the endpoint is told to erase what it was told about a learner whom the LMS retires."),
     )
     all_completions = models.BooleanField(
         default=False,

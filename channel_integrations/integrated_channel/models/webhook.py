@@ -69,6 +69,9 @@ class WebhookTransmissionQueue(models.Model):
     endpoint_id = models.PositiveBigIntegerField(null=True)
     region = models.CharField(max_length=10, choices=Region.choices, blank=True)
     body = models.TextField(blank=True)
+    basis = models.CharField(  # noqa: DJ001  (nullable, as above)
+        max_length=40, null=True, help_text=_("Why it was owed when that was last looked at.")
+    )
     attempts_made = models.PositiveSmallIntegerField(default=0)
     tries = models.PositiveSmallIntegerField(
         default=0, help_text=_("Attempts since the schedule began; a replay begins it anew.")
@@ -78,6 +81,9 @@ class WebhookTransmissionQueue(models.Model):
     created = models.DateTimeField(default=timezone.now)
     modified = models.DateTimeField(auto_now=True)
     purged_at = models.DateTimeField(null=True, help_text=_("When personal data and attempts were removed."))
+
+    #: of a row that was claimed: whether the lease before has ended by itself, so that it may have been sent with that
+    is_abandoned = False
 
     objects = WebhookQuerySet.as_manager()
 

@@ -125,13 +125,13 @@ class WebhookQuerySet(models.QuerySet):
         """
         Keep what every attempt will send, and where; from now on these rows of one claim wait for their endpoint.
 
-        Their ``endpoint_id``, ``region`` and ``body`` have been set, and ``learning_time`` may have been taken away.
+        Their ``endpoint_id``, ``region``, ``body`` and ``basis`` have been set; ``learning_time`` may be gone again.
         Returns the primary keys of those whose lease had not been lost; the others are not written.
         """
         now, pks = timezone.now(), {webhook.pk for webhook in webhooks}
         for webhook in webhooks:
             webhook.status, webhook.reason = WebhookStatus.PENDING, ""
-        own = ["endpoint_id", "region", "body", "learning_time", "learning_time_status"]
+        own = ["endpoint_id", "region", "body", "basis", "learning_time", "learning_time_status"]
         if self._write_back(webhooks, own, status=WebhookStatus.PENDING, reason="", due_at=now) < len(pks):
             pks = set(self.filter(pk__in=pks, status=WebhookStatus.PENDING, due_at=now).values_list("pk", flat=True))
         return pks

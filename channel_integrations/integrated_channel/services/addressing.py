@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
+from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.exceptions import (
     IdsMissing,
     NoWebhookConfigured,
@@ -29,7 +30,14 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
-from channel_integrations.integrated_channel.services import final_number, naming, reasons, revisions, rollout
+from channel_integrations.integrated_channel.services import (
+    disclosures,
+    final_number,
+    naming,
+    reasons,
+    revisions,
+    rollout,
+)
 from channel_integrations.integrated_channel.services.enrollments import look_again_at
 from channel_integrations.integrated_channel.services.held import next_look
 from channel_integrations.integrated_channel.services.outbox import insert_missing
@@ -83,10 +91,15 @@ def still_owed(webhooks: Sequence[WebhookTransmissionQueue]) -> list[WebhookTran
     Those of these claimed rows that are owed to this day, and to this endpoint; the others are cancelled.
 
     A row that was addressed a moment ago needs no second look. One that has been tried, or has waited for its endpoint,
-    may have lost what it was owed by in the meantime: a consent, a link, a region that the endpoint takes.
+    may have lost what it was owed by in the meantime: a consent, a link, a region that the endpoint takes. An erasure
+    is owed by none of these.
     """
     now = timezone.now()
-    waited = [each for each in webhooks if each.attempts_made or now - each.created > ADDRESSED_LATELY]
+    waited = [
+        each
+        for each in webhooks
+        if (each.attempts_made or now - each.created > ADDRESSED_LATELY) and each.event_type != LEARNER_ERASED
+    ]
     owed = owed_for(waited) if waited else {}
     sign_ons = _sign_ons(waited, owed)
     found = []
@@ -95,7 +108,10 @@ def still_owed(webhooks: Sequence[WebhookTransmissionQueue]) -> list[WebhookTran
             _require_still_owed(webhook, owed.get(webhook.pk), sign_ons)
             found.append(webhook)
         except WebhookNotOwed as reason:
-            _cancel(webhook, reason)
+            with transaction.atomic():
+                if webhook.is_abandoned:
+                    disclosures.register_unwritten([webhook.pk])
+                _cancel(webhook, reason)
     return found
 
 
@@ -107,6 +123,7 @@ def _require_still_owed(
         raise owed
     if owed:
         _endpoint_of(webhook, owed, sign_ons)
+        webhook.basis = owed.recipient.basis
 
 
 def _sign_ons(webhooks: Sequence[WebhookTransmissionQueue], owed: Mapping[int, Owed | WebhookNotOwed]) -> SignOns:
@@ -114,9 +131,11 @@ def _sign_ons(webhooks: Sequence[WebhookTransmissionQueue], owed: Mapping[int, O
 
 
 def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
+    # An erasure is addressed when it is made; here it is replayed, and nothing takes from what it is owed by.
+    addressed = [webhook for webhook in webhooks if webhook.event_type == LEARNER_ERASED]
+    webhooks = [webhook for webhook in webhooks if webhook.event_type != LEARNER_ERASED]
     owed = owed_for(webhooks)
     around = _Around(_known(webhooks, owed), revisions.originals_of(webhooks))
-    addressed = []
     for webhook in webhooks:
         try:
             if _is_addressed(webhook, owed[webhook.pk], around):
@@ -148,7 +167,7 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
         if webhook.mark_without_endpoint(str(err)):
             lines.info("webhook_addressing", "no_endpoint", webhook_id=webhook.webhook_id, region=webhook.region)
         return False
-    webhook.endpoint_id = endpoint.pk
+    webhook.endpoint_id, webhook.basis = endpoint.pk, owed.recipient.basis
     if webhook.body:  # A replay: what is sent again is what was sent.
         return True
     if not endpoint.active:

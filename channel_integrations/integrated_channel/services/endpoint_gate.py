@@ -79,8 +79,11 @@ def admit(endpoint: EnterpriseWebhookConfiguration, wanted: int) -> list[Webhook
         if not admitted:
             return []
         due = _rows.due(WebhookStatus.PENDING, now).filter(endpoint_id=endpoint.pk)
-        pks = list(due.values_list("pk", flat=True)[: admitted + 1])
+        leases = dict(due.values_list("pk", "lease_token")[: admitted + 1])
+        pks = list(leases)
         claimed = _rows.claim(pks[:admitted], WebhookStatus.PENDING, now)
+        for webhook in claimed:
+            webhook.is_abandoned = leases[webhook.pk] is not None
         changes: dict[str, Any] = {}
         if state.max_per_minute:
             changes["next_request_at"] = state.next_request_after(len(claimed), now)

@@ -21,3 +21,5 @@ ENDPOINT_OFF = "endpoint switched off by its operator"
 #: of revisions
 NO_REVISIONS = "the endpoint takes no revisions"
 NUMBER_STANDS = "the number that was sent stands"
+#: of what a retirement has scrubbed
+LEARNER_RETIRED = "learner retired"

@@ -103,6 +103,12 @@ class Recipient:
         return self.requires_consent and not self.has_consent
 
     @property
+    def basis(self) -> str:
+        """Why a webhook that is owed is owed, in the words of the register of disclosures."""
+        owed_by = "sponsored" if self.is_sponsor else "all completions"
+        return f"{owed_by}, {'consent given' if self.requires_consent else 'no consent required'}"
+
+    @property
     def wanted_from(self) -> datetime | None:
         """Since when an endpoint wants completions of this course run; None where none does."""
         taking = [endpoint for endpoint in self.endpoints if endpoint.completions]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -20,6 +21,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookSuppression,
     WebhookTransmissionQueue,
 )
+from channel_integrations.integrated_channel.services import disclosures, erasure, reasons
 
 lines = LogLines(__name__)
 
@@ -49,6 +51,7 @@ def purge(older_than: timedelta, at_most: float = math.inf, deadline: float = ma
         pks = list(purgeable(older_than).values_list("pk", flat=True)[:BATCH])
         if not pks:
             break
+        erasure.give_up(pks)
         purged += _scrub(pks, "past its retention")
     if purged:
         lines.info("webhook_retention", "purged", count=purged)
@@ -83,12 +86,15 @@ def scrub_learner(user_id: int) -> int:
     """
     Scrub everything about one learner, what is still on its way included; returns how many webhooks.
 
-    An attempt that is under way at this moment comes to its end; it has lost its lease and is not repeated.
+    An attempt that is under way at this moment comes to its end; it has lost its lease and is not repeated. What may
+    have been told is in the register of disclosures before it goes from here.
     """
     theirs = WebhookTransmissionQueue.objects.filter(user_id=user_id).order_by("pk")
     scrubbed = 0
     while pks := list(theirs.values_list("pk", flat=True)[:BATCH]):
-        scrubbed += _scrub(pks, "learner retired")
+        with transaction.atomic():
+            disclosures.register_unwritten(pks)
+            scrubbed += _scrub(pks, reasons.LEARNER_RETIRED)
     _forget(WebhookSuppression.objects.filter(user_id=user_id).order_by("pk"))
     lines.info("webhook_retention", "learner_scrubbed", count=scrubbed)
     return scrubbed

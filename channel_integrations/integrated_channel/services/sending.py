@@ -43,7 +43,7 @@ def _send(
     sign_in: SignedIn | TokenRequest,
 ) -> AttemptResult:
     started_at, started = timezone.now(), time.monotonic()
-    answer, error, detail, token_id = None, "", "", None
+    answer, error, detail, token_id, arrived = None, "", "", None, True
     try:
         signed_in = sign_in.within(endpoint.timeout_seconds)
         token_id = signed_in.token_id
@@ -54,11 +54,11 @@ def _send(
         headers = signature_headers(webhook_id, data, secrets, timezone.now())
         answer = post_json(endpoint.webhook_url, data, {**headers, **signed_in.headers}, seconds, endpoint.ca_bundle)
     except SignInFailed as err:
-        error, detail = err.code, str(err)
+        error, detail, arrived = err.code, str(err), False
     except DeliveryFailed as err:
-        error = err.code
+        error, arrived = err.code, err.may_have_arrived
     except Exception as err:  # A fault of ours is no reason to lose this webhook, nor those beside it.
         lines.failure("webhook_delivery", err, webhook_id=webhook_id, endpoint_id=endpoint.pk)
         error = "internal"
     duration_ms = round((time.monotonic() - started) * 1000)
-    return AttemptResult(started_at, answer, error, duration_ms, detail, token_id)
+    return AttemptResult(started_at, answer, error, duration_ms, detail, token_id, arrived)

@@ -170,7 +170,7 @@ def _client(endpoint: EnterpriseWebhookConfiguration) -> Client:
         endpoint.client_id,
         WebhookEndpointCredential.secret_of(endpoint),
         endpoint.scope or "",
-        endpoint.client_authentication or ClientAuthentication.BASIC,
+        endpoint.client_authentication or str(ClientAuthentication.BASIC),
         endpoint.ca_bundle,
     )
 

@@ -20,7 +20,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.services import endpoint_gate, final_number, retention
+from channel_integrations.integrated_channel.services import disclosures, endpoint_gate, final_number, retention
 from channel_integrations.integrated_channel.services.enrichment import release_overdue
 from channel_integrations.integrated_channel.services.reconciliation import record_missing_passes
 
@@ -65,6 +65,7 @@ def tidy(seconds: float = math.inf) -> None:
         retention.purge(conf.retention(), PURGED_AT_ONCE, deadline)
         retention.forget_statements(conf.retention())
         retention.forget_suppressions(conf.retention(), deadline)
+        disclosures.forget(conf.disclosure_retention(), deadline)
 
 
 def _release_held(deadline: float) -> None:

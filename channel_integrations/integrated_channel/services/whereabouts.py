@@ -9,6 +9,7 @@ from typing import Any
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookStatus,
@@ -91,6 +92,10 @@ SENTENCES: Mapping[str, Any] = {
     "cancelled": _(
         "It was cancelled (%(detail)s). Nothing moves it but a replay, which asks once more whether it is owed."
     ),
+    "erased": _(
+        "The endpoint has confirmed the erasure. Whom it was about is not kept here; the register of disclosures has "
+        "that it was told."
+    ),
     "purged": _("It was purged: only what keeps the completion from going out twice is left, and nothing can be sent."),
 }
 
@@ -118,7 +123,8 @@ def whereabouts(webhook: WebhookTransmissionQueue) -> Whereabouts:
     """Where it stands right now; reads only, and no more than its endpoint and what is under way there."""
     now = timezone.now()
     if webhook.purged_at:
-        return Whereabouts("purged")
+        is_erased = webhook.event_type == LEARNER_ERASED and webhook.status == WebhookStatus.DELIVERED
+        return Whereabouts("erased" if is_erased else "purged")
     return _FINDERS.get(webhook.status, _ended)(webhook, now)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What came of attempts, written to rows, attempts and endpoints' health."""
+"""What came of attempts, written to rows, attempts, the register of disclosures and endpoints' health."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.utils import timezone
 
+from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -18,6 +19,7 @@ from channel_integrations.integrated_channel.models import (
 )
 from channel_integrations.integrated_channel.models.attempt import AttemptResult
 from channel_integrations.integrated_channel.models.health import Failure
+from channel_integrations.integrated_channel.services import disclosures, erasure
 from channel_integrations.integrated_channel.services.retry import Outcome, classify, delay_after, retry_after
 from channel_integrations.integrated_channel.tracing import span
 
@@ -53,6 +55,18 @@ class Finished(NamedTuple):
         return classify(answer.status) if answer else Outcome.RETRY
 
     @property
+    def is_erasure(self) -> bool:
+        """Whether it tells the endpoint to forget, and hence tells nothing."""
+        return self.webhook.event_type == LEARNER_ERASED
+
+    @property
+    def has_told(self) -> bool:
+        """Whether the endpoint knows something of a learner by it, or may."""
+        result = self.result
+        told = result.answer is not None or result.may_have_arrived
+        return told and not self.is_erasure and self.webhook.user_id is not None
+
+    @property
     def reason(self) -> str:
         answer = self.result.answer
         if answer:
@@ -86,6 +100,8 @@ def _write_safely(finished: Sequence[Finished]) -> bool:
         with transaction.atomic():
             held = _move(finished)
             WebhookDeliveryAttempt.record((each.webhook.pk, each.number, _kept(each, held)) for each in finished)
+            disclosures.register(finished, held)
+            erasure.follow_up(finished, held)
     except Exception as err:
         webhook_id = finished[0].webhook.webhook_id if len(finished) == 1 else None  # Others follow one by one.
         lines.failure("webhook_delivery", err, webhook_id=webhook_id, count=len(finished), status="not_written")
@@ -115,9 +131,14 @@ def _move_failed(each: Finished) -> bool:
 
 
 def _kept(each: Finished, held: set[int]) -> AttemptResult:
-    """Whoever has a row now that lost its lease may have scrubbed it: of its answer no text is kept."""
+    """
+    Of some answers no text is kept, since it may repeat what was sent.
+
+    Whoever has a row now that lost its lease may have scrubbed it; and what names a learner in order to have them
+    erased must not outlive that.
+    """
     answer = each.result.answer
-    if answer is None or each.webhook.pk in held:
+    if answer is None or (each.webhook.pk in held and not each.is_erasure):
         return each.result
     return each.result._replace(answer=replace(answer, body_start=""))
 

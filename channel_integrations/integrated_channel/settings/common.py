@@ -77,6 +77,11 @@ DEFAULTS = {
     # .. setting_description: How long finished webhooks are kept. Longer than CHANNEL_WEBHOOKS_MAX_PASS_AGE_DAYS, since
     #     the row is what keeps a pass from going out twice.
     "CHANNEL_WEBHOOKS_RETENTION_DAYS": 90,
+    # .. setting_name: CHANNEL_WEBHOOKS_DISCLOSURE_RETENTION_DAYS
+    # .. setting_default: 1095
+    # .. setting_description: How long the register keeps who was told what about whom, from when it was told for the
+    #     last time. It has no payloads. Who was told longer ago is not told to erase it when a learner is retired.
+    "CHANNEL_WEBHOOKS_DISCLOSURE_RETENTION_DAYS": 1095,
     # .. setting_name: CHANNEL_WEBHOOKS_DELIVERY_QUEUE
     # .. setting_default: None
     # .. setting_description: The Celery queue for deliveries; None is the LMS's default queue.

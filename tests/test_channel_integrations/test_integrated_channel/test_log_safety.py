@@ -28,6 +28,7 @@ ALLOWED = {
     "addressing": {"reason", "webhook.region"},  # the text of WebhookNotOwed; US, EU or OTHER
     "backfill": {"made"},
     "cancellation": {"left"},
+    "erasure": {"len(made)"},
     "enrichment": {"None if id(err) in explained else way_of(err)"},
     "examination": {"check.name"},
     "held": {"user_id"},

@@ -16,7 +16,8 @@ class Command(BaseCommand):
     help = (
         "Cancels webhooks that are unfinished, parked or without endpoint: they are not sent any more. Choose single "
         "webhooks, or a range by endpoint, time and status. Run it with --dry-run first. What a worker is sending at "
-        "this moment cannot be called back and goes on: run it again in some minutes. replay_webhooks takes it back."
+        "this moment cannot be called back and goes on: run it again in some minutes. replay_webhooks takes it back. "
+        "An erasure (learner.erased) that is cancelled tells its partner nothing: you owe it the word yourself."
     )
     requires_system_checks = ()
 

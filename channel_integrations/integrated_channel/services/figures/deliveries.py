@@ -78,7 +78,7 @@ def latest(window: timedelta) -> Deliveries:
     The latest deliveries of so lately, ``SAMPLE`` of them at most; with two queries.
 
     What was backfilled or replayed is left out: it did not go out when the learner passed. So is what has waited for
-    its final learning time, and so are revisions and enrolments: these wait for their sponsorship.
+    its final learning time, and so are revisions, erasures, and enrolments, which wait for their sponsorship.
     """
     ended = WebhookTransmissionQueue.objects.filter(finished_at__gte=timezone.now() - window)
     names = (

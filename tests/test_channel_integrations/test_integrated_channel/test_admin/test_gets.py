@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from channel_integrations.integrated_channel.models import WebhookStatus, WebhookSuppression
+from channel_integrations.integrated_channel.models import WebhookDisclosure, WebhookStatus, WebhookSuppression
 from channel_integrations.integrated_channel.services import heartbeat, rollout
 from tests.test_channel_integrations.test_integrated_channel.test_admin.pages import (
     WEBHOOK,
@@ -43,6 +43,15 @@ def test_a_get_changes_nothing_on_any_page(operator, endpoint, receiver):
         passed_at=webhook.occurred_at,
         reason="no data-sharing consent",
     )
+    WebhookDisclosure.objects.create(
+        webhook_id=webhook.webhook_id,
+        event_type=webhook.event_type,
+        enterprise_customer_uuid=webhook.enterprise_customer_uuid,
+        endpoint_id=endpoint.pk,
+        user_id=webhook.user_id,
+        first_at=webhook.created,
+        last_at=webhook.created,
+    )
     answers, names = {}, list(names_of_pages())
     with CaptureQueriesContext(connection) as asked:
         for name, model, about_one in names:
@@ -54,7 +63,7 @@ def test_a_get_changes_nothing_on_any_page(operator, endpoint, receiver):
     assert written == []
     assert not receiver.log
     buttons = {"test_event", "signing_secret", "switch_on", "pause", "resume"}
-    buttons |= {"replay", "cancel", "replay_one", "cancel_one", "payload", "learner"}
+    buttons |= {"replay", "cancel", "replay_one", "cancel_one", "payload", "learner", "export"}
     assert {name.split("_", 3)[3] for name, status in answers.items() if status == 405} >= buttons
     assert answers[f"channel_webhooks_{WEBHOOK}_change"] == 200
     assert all(status in (200, 302, 403, 405) for status in answers.values()), answers
