@@ -54,8 +54,7 @@ class Partner(ReferenceReceiver):
 
     def revision(self, learner: Any, was: int, seconds: int, as_of: str) -> dict[str, Any]:
         """The same of the event that corrects the number."""
-        (first,) = self.of(COMPLETION, learner) or [Received("", "", {}, 0)]
-        known = first.body.get("completion_id")
+        known = next((each.body.get("completion_id") for each in self.of(COMPLETION, learner)), None)
         told = self.completion(learner, seconds, as_of, True, event_type=REVISED, completion_id=known, revision=1)
         told["completion"]["previous_learning_time"] = was
         return told

@@ -118,7 +118,7 @@ class ReferenceReceiver:
         if not self.is_genuine(headers, body):
             return HTTPStatus.UNAUTHORIZED
         self.records.take(headers["webhook-id"], json.loads(body))
-        return HTTPStatus.NO_CONTENT
+        return HTTPStatus.OK
 
     def is_genuine(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether it is signed with one of our secrets, within the last five minutes."""

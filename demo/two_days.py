@@ -155,6 +155,9 @@ class TwoDays:
             call_command(name, *args)
         except SystemExit as ended:
             status = int(ended.code or 0)
+        except CommandError as refused:
+            status = refused.returncode
+            print(refused)
         print(flush=True)
         self._check(f"{typed} ended with {status}", status == 0)
 

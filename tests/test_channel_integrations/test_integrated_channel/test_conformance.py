@@ -130,7 +130,7 @@ class RefusesDuplicates(ReferenceReceiver):
     def answer(self, headers, body):
         if not self.is_genuine(headers, body):
             return 401
-        return 204 if self.records.take(headers["webhook-id"], json.loads(body)) else 409
+        return 200 if self.records.take(headers["webhook-id"], json.loads(body)) else 409
 
 
 class KeepsIdsOfFailures(ReferenceReceiver):
@@ -351,6 +351,13 @@ def test_what_is_not_handled_is_what_it_ends_with(serve, db):
     assert f"{len(CASES) - 1} of {len(CASES)} cases handled; not: zero." in err
 
 
+def test_where_nobody_answers_it_is_said_once(db):
+    status, out, _err = run(f"http://127.0.0.1:{free_port()}/")
+    assert status == 1
+    assert out.count("stopped answering") == 1 and f"{', '.join(NAMES[2:])}: Not played" in out
+    assert "What the partner has to look up" not in out
+
+
 def test_an_endpoint_as_json(serve, db):
     endpoint = make_endpoint(make_customer("Globex 🌍"), "https://partner.example.com/")
     receiver = serve(secret=endpoint.signing_secrets()[0])
@@ -361,7 +368,7 @@ def test_an_endpoint_as_json(serve, db):
     assert status == 0 and facts["all_handled"] is True
     assert facts["customer"] == str(endpoint.enterprise_customer.uuid)
     assert [case["case"] for case in facts["cases"]] == NAMES
-    assert facts["cases"][0]["came"][0]["status"] == 204
+    assert facts["cases"][0]["came"][0]["status"] == 200
     assert endpoint.signing_secrets()[0] not in out + err
     assert snapshot() == before and not WebhookTransmissionQueue.objects.exists()
 
@@ -390,6 +397,7 @@ def test_an_endpoint_that_takes_real_webhooks_is_left_alone_unless_told(serve, d
         (["https://partner.example.com/"], "", 'starts with "whsec_"'),
         (["https://partner.example.com/"], "whsec_AAAA", "stands for 3 bytes"),
     ],
+    ids=["neither", "both", "scheme", "no secret", "short secret"],
 )
 def test_what_is_typed_wrongly(db, typed, stdin, said):
     status, out, err = run(*typed, stdin=stdin)

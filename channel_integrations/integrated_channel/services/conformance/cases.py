@@ -87,8 +87,8 @@ CASES = (
     Case(
         "valid",
         "a completion, 1800 s of learning time",
-        "Compare your verification with the page's test vectors: a wrong secret, or a body that was parsed before it "
-        "was verified.",
+        "Compare your verification with the page's test vectors: a wrong secret, a body that was parsed before it was "
+        "verified, or a clock that is five minutes off.",
         to_check="one completion, 1800 s",
     ),
     Case(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The report: Markdown, to be pasted into a ticket, or the same as facts. It holds no secret and no body."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -39,9 +39,13 @@ class Report(NamedTuple):
 
     def text(self) -> str:
         """Markdown."""
-        parts = [self._head(), _table(self.judged), _section("What to mend", _to_mend(self.judged))]
-        parts += [_section("What would be better", [f"- {name}: {note}" for note, name in _notes(self.judged)])]
-        parts += [_section("What the partner has to look up", _to_check(self.judged))]
+        parts = [
+            self._head(),
+            _table(self.judged),
+            _section("What to mend", _grouped((_to_mend(each), each) for each in self.judged)),
+            _section("What would be better", _grouped((each.note, each) for each in self.judged)),
+            _section("What the partner has to look up", _to_check(self.judged)),
+        ]
         return "\n\n".join(filter(None, [*parts, f"**{self.summary}**"]))
 
     def facts(self) -> dict[str, Any]:
@@ -69,7 +73,7 @@ class Report(NamedTuple):
                 f"requests, the slowest took {max(came, default=0)} ms of the {limit * 1000} ms that it may",
                 f"- Signed with {self.secret_of}; payload format: {self.target.wording.format.name}",
                 f"- Test data: customer {self.target.customer.uuid}; learner {LEARNER.username}, {LEARNER.email}, and "
-                f"another; course runs `{course_key('…')}`. Nothing in it is real: delete it afterwards",
+                f"two others; course runs `{course_key('…')}`. Nothing in it is real: delete it afterwards",
             ]
         )
 
@@ -98,17 +102,19 @@ def _section(title: str, lines: Sequence[str]) -> str:
     return "\n".join([f"## {title}", "", *lines]) if lines else ""
 
 
-def _to_mend(judged: Sequence[Judged]) -> list[str]:
-    return [f"- {each.case.name}: {each.advice} ({PAGE}#{each.case.anchor})" for each in judged if each.advice]
+def _to_mend(judged: Judged) -> str:
+    """With where the partner reads more about the case, where it is the case that is not handled."""
+    where = f" ({PAGE}#{judged.case.anchor})" if judged.verdict is Verdict.NOT_HANDLED else ""
+    return judged.advice and judged.advice + where
 
 
-def _notes(judged: Sequence[Judged]) -> list[tuple[str, str]]:
-    """Each note once, with the cases that it is about."""
+def _grouped(told: Iterable[tuple[str, Judged]]) -> list[str]:
+    """Each text once, with the cases that it is about."""
     names: dict[str, list[str]] = {}
-    for each in judged:
-        if each.note:
-            names.setdefault(each.note, []).append(each.case.name)
-    return [(note, ", ".join(about)) for note, about in names.items()]
+    for text, judged in told:
+        if text:
+            names.setdefault(text, []).append(judged.case.name)
+    return [f"- {', '.join(about)}: {text}" for text, about in names.items()]
 
 
 def _to_check(judged: Sequence[Judged]) -> list[str]:
