@@ -5,15 +5,17 @@ A partner's receiver that does all that it must, with the standard library alone
     WEBHOOK_SECRET=whsec_… python -m demo.reference_receiver
 
 ``Records`` is the part to copy: the id of a webhook and what it says are kept in one transaction, a completion has one
-row however often its number is revised, and a learner who is erased is gone.
+row however often its number is revised, and a learner who is erased is gone and stays so.
 """
 
+import hmac
 import json
 import os
 import sqlite3
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
@@ -29,13 +31,17 @@ CREATE TABLE IF NOT EXISTS completion (
     id TEXT PRIMARY KEY, revision INTEGER NOT NULL,
     learner TEXT, course TEXT NOT NULL, seconds INTEGER
 );
+CREATE TABLE IF NOT EXISTS erased (learner BLOB PRIMARY KEY, at REAL NOT NULL);
 """
+#: seconds for which it is known who was erased: whatever our own queues hold up comes within that time
+REMEMBERED = 4 * 24 * 3600
 
 
 class Records:
     """What the partner keeps, in SQLite: a file, or the memory of this process."""
 
-    def __init__(self, path: str = ":memory:") -> None:
+    def __init__(self, path: str = ":memory:", key: bytes = b"of this partner alone") -> None:
+        self.key = key
         self.database = sqlite3.connect(path, check_same_thread=False)
         self.database.executescript(TABLES)
         self.one_at_a_time = threading.Lock()
@@ -54,10 +60,13 @@ class Records:
 
     def _completion(self, webhook_id: str, event: dict[str, Any], completion: dict[str, Any]) -> None:
         """One row for each completion, whichever of its webhooks comes first: the highest revision counts."""
+        who = _name(event["learner"])
+        if self.database.execute("SELECT 1 FROM erased WHERE learner = ?", [self._hashed(who)]).fetchone():
+            return
         row = (
             event.get("completion_id", webhook_id),
             event.get("revision", 0),
-            _name(event["learner"]),
+            who,
             event["course"]["course_key"],
             completion.get("learning_time"),  # None: not known, which is not 0
         )
@@ -68,8 +77,14 @@ class Records:
         )
 
     def _erase(self, learner: dict[str, Any]) -> None:
-        """What is left is a number of seconds that is nobody's."""
-        self.database.execute("UPDATE completion SET learner = NULL WHERE learner = ?", [_name(learner)])
+        """What is left is a number of seconds that is nobody's, and for a while what tells those that come late."""
+        who, now = _name(learner), time.time()
+        self.database.execute("UPDATE completion SET learner = NULL WHERE learner = ?", [who])
+        self.database.execute("DELETE FROM erased WHERE at < ?", [now - REMEMBERED])
+        self.database.execute("INSERT OR REPLACE INTO erased VALUES (?, ?)", [self._hashed(who), now])
+
+    def _hashed(self, who: str) -> bytes:
+        return hmac.digest(self.key, who.encode(), "sha256")
 
     def completions(self) -> list[tuple[str | None, str, int | None]]:
         """Learner, course run and seconds of every completion."""

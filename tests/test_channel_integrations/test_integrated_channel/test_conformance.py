@@ -69,7 +69,7 @@ def not_handled(judged):
 
 
 #: told in the page for partners, and perhaps not by a schema of its own
-ERASED, REVISED = "learner.erased", "course_completion.revised"
+COMPLETION, ERASED, REVISED = "course_completion", "learner.erased", "course_completion.revised"
 
 
 def recorded(receiver, case):
@@ -102,6 +102,41 @@ def test_and_has_recorded_what_the_report_tells_the_partner_to_look_up(serve):
     for case in CASES:
         if case.refuses or case.name in ("test event", "enrolment", "unknown event type"):
             assert recorded(receiver, case.name) == [], case.name
+
+
+@pytest.fixture
+def records():
+    kept = Records()
+    yield kept
+    kept.close()
+
+
+def completed(seconds, learner="maria", **more):
+    learner = {"username": learner}
+    course = {"course_key": "course"}
+    return {
+        "event_type": COMPLETION,
+        "learner": learner,
+        "course": course,
+        "completion": {"learning_time": seconds},
+        **more,
+    }
+
+
+def test_a_revision_that_overtakes_its_completion_counts(records):
+    revision = completed(2700, event_type=REVISED, completion_id="one", revision=1)
+    assert records.take("two", revision) and records.take("one", completed(1800, completion_id="one"))
+    assert [seconds for *_, seconds in records.completions()] == [2700]
+    assert not records.take("two", revision)
+
+
+def test_who_was_erased_does_not_come_back(records):
+    records.take("one", completed(1800))
+    records.take("two", completed(900, learner="ben"))
+    records.take("three", {"event_type": ERASED, "learner": {"username": "maria"}})
+    assert records.take("four", completed(60))
+    assert records.completions() == [(None, "course", 1800), ('{"username": "ben"}', "course", 900)]
+    assert "maria" not in "\n".join(records.database.iterdump())
 
 
 def test_over_tls(serve):
