@@ -19,6 +19,7 @@ MIGRATIONS := channel_integrations/integrated_channel/migrations
 PREVIOUS ?=
 BROKER ?=
 KEEP ?=
+DAYS ?=
 SCENARIOS ?=
 QUICK ?=
 
@@ -105,8 +106,8 @@ docs: $(VENV)/quality ## build the documentation into docs/_build/html
 screenshots: $(VENV)/installed ## take the documentation's pictures of the admin anew, in chromium
 	$(BIN)/python -m docs.screenshots
 
-demo: $(VENV)/installed ## show the whole thing: make demo [BROKER=redis://...] [KEEP=1]
-	BROKER=$(BROKER) KEEP=$(KEEP) $(BIN)/python -m demo
+demo: $(VENV)/installed ## show the whole thing: make demo [BROKER=redis://...] [KEEP=1] [DAYS=2]
+	BROKER=$(BROKER) KEEP=$(KEEP) DAYS=$(DAYS) $(BIN)/python -m demo
 
 bench: $(VENV)/bench ## measure: make bench [SCENARIOS="burst idle"] [QUICK=1]; ten minutes
 	$(BIN)/python -m benchmarks $(SCENARIOS) $(if $(filter-out 0,$(QUICK)),--quick)

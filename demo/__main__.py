@@ -3,7 +3,8 @@
 ``python -m demo``: start everything, send events, wait, judge, print.
 
 Exit status: 0 when every webhook is as it must be, 1 otherwise, 130 after Ctrl-C. ``BROKER=redis://...`` runs it on a
-Redis server, ``KEEP=1`` leaves it running with the admin open.
+Redis server, ``KEEP=1`` leaves it running with the admin open. ``DAYS=2`` shows what becomes of a learning time that is
+not final yet: the rollup moves by a day meanwhile.
 """
 
 import os
@@ -15,10 +16,12 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from demo.processes import Snowflake
     from demo.receiver import Receiver
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +29,8 @@ RUNS = ROOT / "demo" / ".run"
 ENRICHMENT_QUEUE, DEFAULT_QUEUE = "edx.lms.core.webhook_enrichment", "edx.lms.core.default"
 #: seconds: longest wait for the webhooks, and after the last for one that should not come
 PATIENCE, AFTERWARDS = 30, 2
+#: how long it takes at the most until the first of two days is over
+FIRST_DAY = timedelta(seconds=35)
 
 
 def say(text: str) -> None:
@@ -68,6 +73,9 @@ def run(folder: Path, running: ExitStack) -> bool:
     for name in ("broker", "control", "cache", ENRICHMENT_QUEUE, DEFAULT_QUEUE):
         (folder / name).mkdir()
     os.environ.update({"DEMO_FOLDER": str(folder), "DJANGO_SETTINGS_MODULE": "demo.settings"})
+    days = days_asked_for()
+    if days == 2:
+        os.environ["DEMO_ROLLUP_READY_AT"] = in_a_moment().strftime("%H:%M")
 
     from demo.processes import Snowflake, Worker  # takes a moment: not before the signal handlers
 
@@ -82,13 +90,21 @@ def run(folder: Path, running: ExitStack) -> bool:
     boot_lms()
     check_broker(running)
 
-    from demo import people, receiver, table
-
     for queue in (ENRICHMENT_QUEUE, DEFAULT_QUEUE):
         say(f"starting a Celery worker on {queue}")
         worker = Worker(queue, {}, folder / queue)
         running.callback(worker.kill)
         worker.start()
+    good = (two_days if days == 2 else one_day)(snowflake, folder, running)
+    print(f"\n{'All webhooks are as they must be' if good else 'A webhook is missing, wrong or too many'}", end="")
+    print(f" ({time.monotonic() - started:.0f} s).\n", flush=True)
+    return good
+
+
+def one_day(snowflake: "Snowflake", folder: Path, running: ExitStack) -> bool:
+    """Seven learners are graded, and what arrives is judged."""
+    from demo import people, receiver, table
+
     partner = receiver.Receiver()
     running.callback(partner.close)
     expectations = people.enrol(partner.url, snowflake.add)
@@ -96,10 +112,39 @@ def run(folder: Path, running: ExitStack) -> bool:
     say("grading seven learners; every event comes twice, as it does after a regrade")
     people.grade(expectations)
     wait_for(partner, sum(expectation.body is not None for expectation in expectations))
-    good = table.report(expectations, partner.requests)
-    print(f"\n{'All webhooks are as they must be' if good else 'A webhook is missing, wrong or too many'}", end="")
-    print(f" ({time.monotonic() - started:.0f} s).\n", flush=True)
-    return good
+    return table.report(expectations, partner.requests)
+
+
+def two_days(snowflake: "Snowflake", folder: Path, running: ExitStack) -> bool:
+    """The rollup moves by a day, with the sweep that looks for what waits for it; then a learner is retired."""
+    from demo.processes import Undisturbed
+    from demo.two_days import TwoDays
+
+    say("starting the sweep, every second")
+    command = [sys.executable, "manage.py", "send_due_webhooks", "--loop", "--interval", "1"]
+    sweep = Undisturbed(command, folder / "sweep.log", cwd=ROOT)
+    running.callback(sweep.kill)
+    sweep.start()
+    return TwoDays(snowflake.add, say, running).play()
+
+
+def days_asked_for() -> int:
+    """``DAYS``: 1 or 2."""
+    given = os.environ.get("DAYS") or "1"
+    if given not in ("1", "2"):
+        raise SystemExit(f"DAYS={given}: the demo has 1 day or 2.")
+    return int(given)
+
+
+def in_a_moment() -> datetime:
+    """A full minute, in UTC, that is not over before the first day is; of the same day, if need be of tomorrow."""
+    now = datetime.now(UTC)
+    moment = (now + FIRST_DAY + timedelta(minutes=1)).replace(second=0, microsecond=0)
+    if moment.date() != now.date():
+        say("waiting for midnight (UTC): the days would change on their own")
+        time.sleep((moment.replace(hour=0, minute=0) - now).total_seconds())
+        return in_a_moment()
+    return moment
 
 
 def boot_lms() -> None:
@@ -166,7 +211,7 @@ def keep_running(folder: Path, running: ExitStack) -> None:
     get_user_model().objects.create_superuser("operator", "operator@example.com", password)
     command = [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"]
     host = {"DEMO_FOLDER": str(folder), "DJANGO_SETTINGS_MODULE": "demo.settings"}
-    host |= {name: os.environ.get(name, "") for name in ("BROKER", "LMS_SNOWFLAKE_PORT")}
+    host |= {name: os.environ.get(name, "") for name in ("BROKER", "LMS_SNOWFLAKE_PORT", "DEMO_ROLLUP_READY_AT")}
     host["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in host.items())
     (folder / "environment").write_text(exports)

@@ -26,6 +26,8 @@ CACHES = {
 INSTALLED_APPS = [*INSTALLED_APPS, "django_object_actions"]
 CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES = True
 DEBUG = True
+if os.environ.get("DEMO_ROLLUP_READY_AT"):
+    CHANNEL_WEBHOOKS_ROLLUP_READY_AT = os.environ["DEMO_ROLLUP_READY_AT"]
 
 BROKER_URL = os.environ.get("BROKER") or "filesystem://"
 #: on a server that others use too, the demo's messages have names of their own

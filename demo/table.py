@@ -23,7 +23,7 @@ def report(expectations: Sequence[Expectation], requests: Sequence[Received]) ->
     if strangers:
         verdicts.append(f"TOO MANY: {strangers} about nobody here")
         rows.append(("?", "?", "", "", "", verdicts[-1]))
-    print(f"\n{_table([HEADS, *rows])}")
+    print(f"\n{table([HEADS, *rows])}")
     for expectation in expectations[:1]:
         for request in expectation.received[:1]:
             print(f"\nThe webhook about {expectation.learner.username}, as {expectation.customer.name} received it:\n")
@@ -42,7 +42,8 @@ def _row(expectation: Expectation, verdict: str) -> tuple[str, ...]:
     return (*names, learning_time, latency, verdict)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns, with a rule below the first row."""
     widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [rows[0], ["─" * width for width in widths], *rows[1:]]
     return "\n".join(

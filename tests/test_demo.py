@@ -32,7 +32,7 @@ class Run:
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-m", "demo"],
             cwd=ROOT,
-            env={**self.environment, "BROKER": "", "KEEP": "", name: value, **environment},
+            env={**self.environment, "BROKER": "", "KEEP": "", "DAYS": "", name: value, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -128,6 +128,12 @@ def test_a_broker_that_is_not_there_is_one_line(start_demo):
     assert run.end() == 1
     assert "No broker answers at redis://" in run.output
     assert "Traceback" not in run.output and "hidden" not in run.output
+
+
+def test_a_number_of_days_that_there_is_not(start_demo):
+    run = start_demo(DAYS="3")
+    assert run.end() == 1
+    assert "DAYS=3: the demo has 1 day or 2." in run.output and "Traceback" not in run.output
 
 
 @pytest.mark.parametrize(

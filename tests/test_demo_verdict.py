@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 
+from demo.partners import COMPLETION, REVISED, SOME_UUID, Line
 from demo.receiver import NOBODY, Receiver, about
 from demo.table import report
 from demo.verdict import OK, Expectation, Received, judge
@@ -74,6 +75,59 @@ def test_one_webhook_too_many_missing_or_about_a_stranger_spoils_the_report(caps
     for requests_ in ([], [right, right], [right, stranger], [stranger]):
         assert report(expectations, requests_) is False
     assert "about nobody here" in capsys.readouterr().out
+
+
+def heard(event, seconds=3000, completion_id="b5a4b3f8-9d8a-4a43-8c1b-7d7a1a3f0a11", **more):
+    """What came about learner 7."""
+    body = {
+        "event_type": event,
+        "learner": {"user_id": 7},
+        "completion": {"learning_time": seconds, "learning_time_final": True},
+        "completion_id": completion_id,
+        **more,
+    }
+    return Received("POST", "application/json", body, 0.0)
+
+
+class Hears:
+    """A partner, as far as a line looks at it."""
+
+    name, timing = "Initech", "revise"
+
+    def __init__(self, *came):
+        self.came = came
+
+    def of(self, event, learner):
+        return [each for each in self.came if each.body["event_type"] == event]
+
+
+@pytest.mark.parametrize(
+    ("expected", "came", "verdict"),
+    [
+        (3000, [heard(COMPLETION)], OK),
+        (3000, [], "MISSING"),
+        (3000, [heard(COMPLETION), heard(COMPLETION)], "TOO MANY: 2 came"),
+        (3900, [heard(COMPLETION)], "WRONG: completion.learning_time"),
+        (3000, [heard(COMPLETION, completion_id=None)], "WRONG: completion_id"),
+        (3000, [heard(COMPLETION, completion_id="7")], "WRONG: completion_id"),
+        (None, [], OK),
+        (None, [heard(REVISED)], OK),
+        (None, [heard(COMPLETION)], "TOO MANY: none was due"),
+    ],
+)
+def test_a_line_of_the_two_days(expected, came, verdict):
+    body = heard(COMPLETION, expected, SOME_UUID).body if expected else None
+    line = Line("1", Hears(*came), SimpleNamespace(id=7, username="maria"), COMPLETION, body)
+    assert line.judge() == verdict
+    cells = line.cells()
+    assert cells[0] == "1" and cells[-1] == verdict
+    assert cells[4] == ("no course_completion" if expected is None and verdict == OK else COMPLETION)
+
+
+def test_a_revision_is_shown_beside_what_it_was():
+    came = heard(REVISED, 3900, completion={"learning_time": 3900, "previous_learning_time": 3000})
+    line = Line("2", Hears(came), SimpleNamespace(id=7, username="maria"), REVISED, came.body)
+    assert line.judge() == OK and "3900 s (was 3000)" in line.cells()
 
 
 def test_the_receiver_keeps_whatever_comes():
