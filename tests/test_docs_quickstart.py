@@ -44,9 +44,12 @@ def add_endpoint(output, url):
             "active": "on",
             "accepts_us": "on",
             "sends_completions": "on",
+            "sends_erasures": "on",
+            "states_as_of": "on",
             "learning_time": "rollout",
         }
         shown = browser.post(f"{admin}{ENDPOINTS}/add/", data=form).text
+    assert "whsec_" in shown, re.findall(r'class="errorlist.*?</ul>', shown, re.DOTALL)
     return html.unescape(re.search(r"whsec_[\w+/=]+", shown)[0]), re.search(rf"{ENDPOINTS}/(\d+)/change", shown)[1]
 
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from channel_integrations.integrated_channel.admin import payload_fields, sign_in_fields
 from channel_integrations.integrated_channel.admin.payload_fields import PayloadFields
 from channel_integrations.integrated_channel.admin.sign_in_fields import SignInFields
-from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
+from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, LearningTimeTiming
 from channel_integrations.integrated_channel.models.endpoint import MAX_CONCURRENT_REQUESTS, MAX_TIMEOUT_SECONDS
 from channel_integrations.integrated_channel.models.learning_time_options import (
     MAX_HOLD_HOURS,
@@ -39,6 +39,12 @@ _NO_LIMIT = _("Type a whole number of 1 or more, or leave it empty.")
 
 class EndpointForm(PayloadFields, SignInFields):
     """Validated by the model, which refuses what the sender would refuse."""
+
+    null_means = {
+        **payload_fields.NULL_MEANS,
+        **sign_in_fields.NULL_MEANS,
+        "learning_time_timing": str(LearningTimeTiming.NOW),
+    }
 
     class Meta:
         model = EnterpriseWebhookConfiguration

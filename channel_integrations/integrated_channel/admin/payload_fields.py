@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from channel_integrations.integrated_channel.admin.nullable_choices import NullableChoices
 from channel_integrations.integrated_channel.formats import FORMATS, STANDARD
 from channel_integrations.integrated_channel.models import LearnerNaming, MissingIds
 
@@ -35,8 +36,7 @@ LABELS = {
     "missing_ids": _("Without those ids"),
     "omitted_fields": _("Leave out"),
 }
-#: with what NULL stands for
-_DEFAULTS = {
+NULL_MEANS = {
     "payload_format": STANDARD.name,
     "learner_naming": str(LearnerNaming.USERNAME_AND_EMAIL),
     "missing_ids": str(MissingIds.HOLD),
@@ -53,7 +53,7 @@ def _parts() -> list[tuple[Any, list[tuple[str, Any]]]]:
     return [(label, optional) for label, optional in parts if optional]
 
 
-class PayloadFields(forms.ModelForm):
+class PayloadFields(NullableChoices):
     """Choices of the registry of formats; which go together the model decides."""
 
     payload_format = forms.ChoiceField(
@@ -67,24 +67,5 @@ class PayloadFields(forms.ModelForm):
         help_text=HELP_TEXTS["omitted_fields"],
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name in _DEFAULTS.keys() & self.fields.keys():
-            self.fields[name].required = False
-            self.initial[name] = self.initial.get(name) or _DEFAULTS[name]
-
-    def clean_payload_format(self) -> str:
-        return self._as_chosen("payload_format")
-
-    def clean_learner_naming(self) -> str:
-        return self._as_chosen("learner_naming")
-
-    def clean_missing_ids(self) -> str:
-        return self._as_chosen("missing_ids")
-
     def clean_omitted_fields(self) -> list[str] | None:
         return self.cleaned_data["omitted_fields"] or None
-
-    def _as_chosen(self, name: str) -> str:
-        """A form that does not name it, such as one of the former release that is still open, changes nothing."""
-        return self.cleaned_data.get(name) or getattr(self.instance, name) or _DEFAULTS[name]

@@ -9,6 +9,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext
 
+from channel_integrations.integrated_channel.admin.nullable_choices import NullableChoices
 from channel_integrations.integrated_channel.models import ClientAuthentication, SignIn, WebhookEndpointCredential
 from channel_integrations.integrated_channel.models.credential import SECRET_OF
 
@@ -38,14 +39,13 @@ HELP_TEXTS = {
         "server has to take; in the form, or in a JSON object, only where the partner says so."
     ),
 }
-#: with what NULL stands for
-_CHOICES: dict[str, Any] = {"sign_in": SignIn.NONE, "client_authentication": ClientAuthentication.BASIC}
+NULL_MEANS = {"sign_in": str(SignIn.NONE), "client_authentication": str(ClientAuthentication.BASIC)}
 _WRITE_ONLY = forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"})
 # RFC 6750, 2.1, without its alphabet, which not every partner keeps to; RFC 6749, A.2
 _BEARER_TOKEN, _CLIENT_SECRET = re.compile(r"[!-~]{1,4000}\Z"), re.compile(r"[ -~]{1,4000}\Z")
 
 
-class SignInFields(forms.ModelForm):
+class SignInFields(NullableChoices):
     """The secrets' fields, and what has to be there for each choice."""
 
     bearer_token = forms.CharField(
@@ -70,17 +70,9 @@ class SignInFields(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in _CHOICES.keys() & self.fields.keys():
-            self.fields[name].required = False
         for name in self.fields.keys() & set(SECRETS):
             if WebhookEndpointCredential.has_secret(self.instance.pk, name):
                 self.fields[name].widget.attrs["placeholder"] = KEPT
-
-    def clean_sign_in(self) -> str:
-        return self._chosen("sign_in")
-
-    def clean_client_authentication(self) -> str:
-        return self._chosen("client_authentication")
 
     def clean_bearer_token(self) -> str:
         return self._checked("bearer_token", _BEARER_TOKEN)
@@ -104,10 +96,6 @@ class SignInFields(forms.ModelForm):
         if set(self.changed_data) & set(GOES_WITH):
             name = SECRET_OF.get(self.instance.sign_in or SignIn.NONE, "")
             WebhookEndpointCredential.keep(self.instance, self.cleaned_data.get(name) or "")
-
-    def _chosen(self, name: str) -> str:
-        """A form that does not name it, such as one of the former release that is still open, changes nothing."""
-        return self.cleaned_data.get(name) or getattr(self.instance, name) or _CHOICES[name].value
 
     def _checked(self, name: str, allowed: re.Pattern) -> str:
         given = self.cleaned_data.get(name) or ""
