@@ -26,6 +26,8 @@ CACHES = {
 INSTALLED_APPS = [*INSTALLED_APPS, "django_object_actions"]
 CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES = True
 DEBUG = True
+# else edx-django-utils tells of New Relic, which is not installed, in the midst of the story
+OPENEDX_TELEMETRY: list[str] = []
 if os.environ.get("DEMO_ROLLUP_READY_AT"):
     CHANNEL_WEBHOOKS_ROLLUP_READY_AT = os.environ["DEMO_ROLLUP_READY_AT"]
 

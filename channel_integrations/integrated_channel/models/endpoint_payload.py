@@ -65,6 +65,6 @@ class PayloadChoices(models.Model):
     def _naming_errors(self, chosen: PayloadFormat) -> dict[str, Any]:
         named = self.learner_naming or LearnerNaming.USERNAME_AND_EMAIL
         if chosen.learner_ids and named != LearnerNaming.USERNAME_AND_EMAIL:
-            told = _("This format names learners by ids of its own: choose “%(label)s”, which is then of no account.")
+            told = _("This format names learners by ids of its own: leave this at “%(label)s”.")
             return {"learner_naming": told % {"label": LearnerNaming(LearnerNaming.USERNAME_AND_EMAIL).label}}
         return {}
