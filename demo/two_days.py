@@ -141,7 +141,7 @@ class TwoDays:
         }
         due = {"Acme Corp": [BEFORE], "Globex": [BEFORE + THAT_DAY], "Initech": [BEFORE, BEFORE + THAT_DAY]}
         self._check(
-            "completions in the partners' records: "
+            "completions that the partners have counted, one for each learner: "
             + ", ".join(f"{name} {len(seconds)} ({sum(seconds)} s)" for name, seconds in counted.items()),
             {name: sorted(seconds) for name, seconds in counted.items()} == due,
         )

@@ -113,7 +113,10 @@ def test_the_quickstart_leads_to_an_enriched_webhook():
         terminal.type(commands(5))
         terminal.read_until("HTTP 204")
         terminal.type(commands(6))
-        terminal.read_until('"learning_time": 2400')
+        terminal.read_until('"learning_time_final": true')
+        (shown,) = re.findall(r"```json\n(.+?)```", PAGE, re.S)
+        assert all(f'"{key}": ' in terminal.output for key in re.findall(r'"(\w+)": ', shown))
+        assert '"learning_time": 2400' in shown and '"learning_time": 2400' in terminal.output
         assert terminal.output.count("genuine") == 2 and '"test": true' in terminal.output
         assert f"--endpoint {number}" in commands(5)
         terminal.type(commands(7))

@@ -41,6 +41,7 @@ class Optional(NamedTuple):
 
     label: Any
     paths: tuple[tuple[str, ...], ...]
+    is_learning_time: bool = False
 
 
 Builder = Callable[[Any, Facts], dict[str, Any]]

@@ -62,6 +62,6 @@ PERCIPIO = PayloadFormat(
     label=_("Percipio, flat"),
     events={COURSE_COMPLETION: completion, COURSE_ENROLLMENT: enrollment},
     test=test_event,
-    optional={"duration_spent": Optional(_("learning time"), (("duration_spent",),))},
+    optional={"duration_spent": Optional(_("learning time"), (("duration_spent",),), is_learning_time=True)},
     learner_ids=LEARNER_IDS,
 )

@@ -99,7 +99,7 @@ STANDARD = PayloadFormat(
     test=test_event,
     optional={
         "grade": Optional(_("grade"), (("completion", "percent_grade"), ("completion", "letter_grade"))),
-        "learning_time": Optional(_("learning time"), tuple(("completion", name) for name in LEARNING_TIME)),
+        "learning_time": Optional(_("learning time"), tuple(("completion", name) for name in LEARNING_TIME), True),
         "customer_name": Optional(_("customer's name"), (("enterprise_customer", "name"),)),
         "enrollment_mode": Optional(_("enrolment mode"), (("enrollment", "mode"),)),
     },

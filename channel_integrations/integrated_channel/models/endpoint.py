@@ -3,6 +3,7 @@
 
 import re
 from datetime import timedelta
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -193,13 +194,21 @@ class EnterpriseWebhookConfiguration(PayloadChoices, LearningTimeOptions):
             errors["scope"] = _("Type scopes with single spaces between them, for example: hooks.write courses.read")
         if self.accepts_eu and self.region != Region.OTHER:
             errors["accepts_eu"] = _("Only the endpoint for Other can accept learners of another region: untick this.")
-        if self.revises and COURSE_COMPLETION_REVISED not in format_of(self).events:
-            errors["learning_time_timing"] = _("The endpoint's payload format has no revisions: choose now or hold.")
         if self.sends_completions is False and not self.sends_enrollments:
             errors["sends_completions"] = _("Tick completions, enrolments or both; to send nothing, untick “active”.")
         errors.update(self.payload_errors())
+        if "payload_format" not in errors:
+            errors.update(self._timing_errors())
         if errors:
             raise ValidationError(errors)
+
+    def _timing_errors(self) -> dict[str, Any]:
+        """There is a number to be waited for, and the format can tell of it afterwards."""
+        if self.revises and COURSE_COMPLETION_REVISED not in format_of(self).events:
+            return {"learning_time_timing": _("The endpoint's payload format has no revisions: choose now or hold.")}
+        if (self.holds or self.revises) and self.omits_learning_time:
+            return {"learning_time_timing": _("Learning time is left out, under “Payload”: choose now, or untick it.")}
+        return {}
 
     def takes(self, region: str) -> bool:
         """Whether a learner of this region may be sent here; one of a named region never to that of another one."""

@@ -48,6 +48,12 @@ class PayloadChoices(models.Model):
         written = self.omitted_fields if isinstance(self.omitted_fields, list) else []
         return frozenset(each for each in written if isinstance(each, str))
 
+    @property
+    def omits_learning_time(self) -> bool:
+        """Whether the number is left out, so that there is nothing to wait for."""
+        parts = format_of(self).optional
+        return any(parts[name].is_learning_time for name in self.omitted & parts.keys())
+
     def payload_errors(self) -> dict[str, Any]:
         """What is wrong with these choices, by field."""
         if (self.payload_format or STANDARD.name) not in FORMATS:

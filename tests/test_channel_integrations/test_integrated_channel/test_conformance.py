@@ -387,8 +387,9 @@ def test_what_is_not_handled_is_what_it_ends_with(serve, db):
 
 
 def test_where_nobody_answers_it_is_said_once(db):
-    status, out, _err = run(f"http://127.0.0.1:{free_port()}/")
+    status, out, err = run(f"http://127.0.0.1:{free_port()}/")
     assert status == 1
+    assert f"0 of {len(CASES)} cases handled; not: {', '.join(NAMES[:2])}; {len(CASES) - 2} not judged." in err
     assert out.count("stopped answering") == 1 and f"{', '.join(NAMES[2:])}: Not played" in out
     assert "What the partner has to look up" not in out
 
@@ -404,6 +405,7 @@ def test_an_endpoint_as_json(serve, db):
     assert facts["customer"] == str(endpoint.enterprise_customer.uuid)
     assert [case["case"] for case in facts["cases"]] == NAMES
     assert facts["cases"][0]["came"][0]["status"] == 200
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:", facts["played_at"])
     assert endpoint.signing_secrets()[0] not in out + err
     assert snapshot() == before and not WebhookTransmissionQueue.objects.exists()
 

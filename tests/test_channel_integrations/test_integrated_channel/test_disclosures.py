@@ -81,9 +81,9 @@ def silent_server():
         thread.join(5)
 
 
-def export(*arguments):
+def export(*arguments, stderr=None):
     out = io.StringIO()
-    call_command("export_disclosures", *map(str, arguments), stdout=out)
+    call_command("export_disclosures", *map(str, arguments), stdout=out, stderr=stderr)
     return out.getvalue()
 
 
@@ -287,7 +287,9 @@ def test_the_export_in_three_forms(learner, endpoint):
 
 
 def test_an_empty_export():
-    assert json.loads(export("--json")) == [] and export() == ""
+    said, silent = io.StringIO(), io.StringIO()
+    assert export(stderr=said) == "" and "Nothing was told" in said.getvalue()
+    assert json.loads(export("--json", stderr=silent)) == [] and silent.getvalue() == ""
     assert export("--csv").startswith("first_told_at,")
 
 

@@ -45,8 +45,12 @@ class Command(BaseCommand):
         if options["learner"]:
             disclosures = disclosures.filter(user_id=_user_id(options["learner"]))
         write = as_csv if options["csv"] else as_json if options["json"] else as_text
+        is_silent = True
         for line in write(facts_of(disclosures)):
             self.stdout.write(line, ending="")
+            is_silent = False
+        if is_silent:  # text alone: JSON has its brackets, CSV its head
+            self.stderr.write("Nothing was told, as far as the register goes.", self.style.NOTICE)
         lines.info("webhook_disclosures", "exported")
 
 

@@ -25,17 +25,20 @@ class Report(NamedTuple):
     @property
     def all_handled(self) -> bool:
         """Whether nothing is left to be mended."""
-        return self._handled == len(self.judged)
+        return len(self._with(Verdict.HANDLED)) == len(self.judged)
 
-    @property
-    def _handled(self) -> int:
-        return sum(each.verdict is Verdict.HANDLED for each in self.judged)
+    def _with(self, verdict: Verdict) -> list[str]:
+        return [each.case.name for each in self.judged if each.verdict is verdict]
 
     @property
     def summary(self) -> str:
         """The line to look at first."""
-        names = ", ".join(each.case.name for each in self.judged if each.verdict is not Verdict.HANDLED)
-        return f"{self._handled} of {len(self.judged)} cases handled" + (f"; not: {names}." if names else ".")
+        handled, wrong, open_ = (
+            self._with(each) for each in (Verdict.HANDLED, Verdict.NOT_HANDLED, Verdict.NOT_JUDGED)
+        )
+        parts = [f"{len(handled)} of {len(self.judged)} cases handled"]
+        parts += [f"not: {', '.join(wrong)}"] * bool(wrong) + [f"{len(open_)} not judged"] * bool(open_)
+        return "; ".join(parts) + "."
 
     def text(self) -> str:
         """Markdown."""
@@ -56,7 +59,7 @@ class Report(NamedTuple):
             "format": self.target.wording.format.name,
             "customer": str(self.target.customer.uuid),
             "learner": LEARNER.username,
-            "played_at": self.played_at,
+            "played_at": self.played_at.isoformat(),
             "version": channel_integrations.__version__,
             "all_handled": self.all_handled,
             "cases": [_facts(each) for each in self.judged],

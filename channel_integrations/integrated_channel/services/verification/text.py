@@ -146,8 +146,8 @@ def _waiting(report: dict[str, Any]) -> Table:
         for each in waiting["waits"]
     ]
     title = (
-        f"Had the {waiting['waits'][0]['completions']} that are looked up as they come waited for one another, up to so "
-        f"many seconds (AUTO_SUSPEND = {waiting['auto_suspend_seconds']:.0f})"
+        f"Had the {waiting['waits'][0]['completions']} that are looked up as they come waited for one another, up to "
+        f"so many seconds (AUTO_SUSPEND = {waiting['auto_suspend_seconds']:.0f})"
     )
     return title, [heads, *rows]
 

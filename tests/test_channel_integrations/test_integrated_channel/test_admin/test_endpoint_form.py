@@ -200,6 +200,26 @@ def test_how_long_a_final_number_is_waited_for_has_its_bounds(operator, endpoint
     assert endpoint.revises and not endpoint.holds
 
 
+@pytest.mark.parametrize("timing", ["now", "hold", "revise"])
+@pytest.mark.parametrize("chosen", [("standard", "learning_time"), ("percipio", "duration_spent")])
+def test_there_is_no_waiting_for_a_number_that_is_left_out(operator, endpoint, timing, chosen):
+    payload_format, omitted = chosen
+    form = form_of(endpoint, learning_time_timing=timing, payload_format=payload_format, omitted_fields=[omitted])
+    answer = operator.post(url(ENDPOINT, "change", endpoint.pk), form)
+    if timing == "now":
+        assert answer.status_code == 302
+    else:
+        assert set(answer.context["adminform"].errors) == {"learning_time_timing"}
+
+
+@pytest.mark.parametrize("timing", ["hold", "revise"])
+def test_a_format_that_this_release_does_not_know_is_said_to_be_unknown(operator, endpoint, timing):
+    EnterpriseWebhookConfiguration.objects.update(payload_format="cloud_events")
+    form = form_of(endpoint, payload_format="cloud_events", learning_time_timing=timing)
+    answer = operator.post(url(ENDPOINT, "change", endpoint.pk), form)
+    assert set(answer.context["adminform"].errors) == {"payload_format"}
+
+
 def test_a_change_of_when_to_send_has_what_is_held_looked_at_at_once(
     operator, endpoint, django_capture_on_commit_callbacks
 ):
