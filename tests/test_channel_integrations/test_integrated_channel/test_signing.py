@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +24,8 @@ import pytest
 import standardwebhooks
 import svix.webhooks
 
-from channel_integrations.integrated_channel.formats import FORMATS, Facts, to_body
+from channel_integrations.integrated_channel.erasures import erasure_body
+from channel_integrations.integrated_channel.formats import FORMATS, Facts, NumberFacts, to_body
 from channel_integrations.integrated_channel.http_client import MAX_ANSWER_BYTES
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
 from channel_integrations.integrated_channel.models.endpoint import MAX_TIMEOUT_SECONDS
@@ -254,6 +255,28 @@ def completion(learning_time: int | None) -> dict:
     return FORMATS["standard"].payload(row, Facts(SimpleNamespace(**CUSTOMER), MARIA))
 
 
+def revision() -> dict:
+    """The same of a completion that is revised."""
+    row = SimpleNamespace(
+        event_type="course_completion.revised",
+        created=AT + timedelta(seconds=2),
+        course_id="course-v1:edX+Demo+2026",
+        occurred_at=AT - timedelta(seconds=2),
+        percent_grade=0.92,
+        letter_grade="A",
+        learning_time=12600,
+        learning_time_as_of=date(2026, 11, 24),
+        learning_time_is_final=True,
+    )
+    number = NumberFacts(True, UUID("7a0c2b9e-58d1-4c52-8a0f-2d6f6a1b9c03"), 9900)
+    return FORMATS["standard"].payload(row, Facts(SimpleNamespace(**CUSTOMER), MARIA, number))
+
+
+def erasure() -> dict:
+    """The same of a learner who is retired."""
+    return json.loads(erasure_body(CUSTOMER["uuid"], json.dumps(MARIA), datetime(2026, 11, 24, 17, 14, 30, tzinfo=UTC)))
+
+
 def enrollment() -> dict:
     """The same of an enrolment."""
     enrolled_at = datetime(2026, 11, 24, 8, 15, 2, tzinfo=UTC)
@@ -454,4 +477,5 @@ def test_the_page_states_the_rules_that_the_code_has():
 
 def test_the_page_shows_the_payloads_that_are_sent():
     shown = [json.loads(block) for block in re.findall(r"```json\n(.+?)```", PAGE.read_text(), re.DOTALL)]
-    assert shown == [completion(9900), completion(None)["completion"], enrollment(), TEST_EVENT]
+    completions = [completion(9900), completion(None)["completion"]]
+    assert shown == [*completions, enrollment(), revision(), erasure(), TEST_EVENT]
