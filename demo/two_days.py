@@ -80,6 +80,8 @@ class TwoDays:
         """The rollup reaches the day before the pass."""
         for day in (3, 2):
             self._learn(self.today - timedelta(days=day), BEFORE // 2, BEFORE // 2)
+        sponsors = ", ".join(f"{each.name} ({each.timing})" for each in self.partners)
+        self.say(f"maria is sponsored by {sponsors}; ben by {self.initech.name}")
         self.say(f"maria and ben passed on {self.passed_on}; the rollup reaches {self._known_on_day_one}")
         enrolled_at = self._moment(clock_time(9))
         enrollment_event(self.maria, enrolled_at=enrolled_at)

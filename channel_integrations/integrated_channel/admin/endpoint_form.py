@@ -130,7 +130,7 @@ class EndpointForm(PayloadFields, SignInFields):
             "sends_erasures": _(
                 "Whether the partner is told, as event_type learner.erased, to erase what it was told about a learner "
                 "whom the LMS retires: how it knows the learner, and nothing else. Ticked for an endpoint that is "
-                "added here; off for older ones until their partner can take it."
+                "added here, off for older ones: leave it off until the partner can take it."
             ),
             "send_from": _(
                 "Completions passed, and enrolments made, before this moment make no webhook; backfill_webhooks sends "
