@@ -202,9 +202,10 @@ def _sums(keys: Sequence[LearningTimeKey]) -> tuple[date | None, dict[LearningTi
     values: list[list[Any]] = [list(dict.fromkeys(of_one)) for of_one in list(zip(*keys, strict=True))[:3]]
     throughs = list(dict.fromkeys(key.through for key in keys))
     bounds = [through.isoformat() for through in throughs if through and day]
-    # Names cannot be bound; these are validated identifiers. Values are bound on the server.
+    # Names cannot be bound; these are validated identifiers. Values are bound on the server. A column of timestamps is
+    # cast as well: else what was learned on the last day after its midnight would not count.
     sums = [
-        f"SUM(CASE WHEN {day} <= CAST(? AS DATE) THEN {seconds} END)" if through and day else f"SUM({seconds})"
+        f"SUM(CASE WHEN CAST({day} AS DATE) <= CAST(? AS DATE) THEN {seconds} END)" if through and day else f"SUM({seconds})"
         for through in throughs
     ]
     named = ", ".join([*names, *(f"{total} AS LEARNING_TIME_{number}" for number, total in enumerate(sums))])

@@ -202,6 +202,18 @@ def test_table_and_columns_are_settings(snowflake, settings):
     assert times.as_of == date(2026, 11, 21)
 
 
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "VARCHAR"])
+def test_a_day_that_is_no_date_counts_as_a_whole(snowflake, kind):
+    snowflake.execute(
+        "CREATE OR REPLACE TABLE PROD.BUSINESS_INTELLIGENCE.LEARNING_TIME (USER_ID INT, COURSERUN_KEY VARCHAR, "
+        f"ENTERPRISE_CUSTOMER_UUID VARCHAR, DATE {kind}, LEARNING_TIME_SECONDS INT)"
+    )
+    snowflake.add(7, COURSE, CUSTOMER, 90, "2026-11-20 18:30:00" if kind == "TIMESTAMP" else "2026-11-20")
+    snowflake.add(7, COURSE, CUSTOMER, 5, "2026-11-21")
+    times = ask_for([key(7, through=date(2026, 11, 20))])
+    assert list(times.seconds.values()) == [90] and times.as_of == date(2026, 11, 21)
+
+
 def test_a_rollup_without_days_is_summed_as_a_whole(snowflake, settings):
     snowflake.add(7, COURSE, CUSTOMER, 60)
     snowflake.execute("ALTER TABLE PROD.BUSINESS_INTELLIGENCE.LEARNING_TIME DROP COLUMN DATE")
