@@ -56,8 +56,8 @@ def register_unwritten(pks: Sequence[int]) -> None:
     Lock these webhooks, and write down what of them may have been told and is not in the register.
 
     That is what a worker is sending right now, or was when it was killed: nobody will write it down later, since the
-    webhook is about to be scrubbed, cancelled or parked. And what was sent by a release that kept no register. ``last_at`` is
-    then when the lease ends: until then the endpoint may still be told.
+    webhook is about to be scrubbed, cancelled or parked. And what was sent by a release that kept no register.
+    ``last_at`` is then when the lease ends: until then the endpoint may still be told.
     """
     if not pks:
         return
