@@ -4,7 +4,7 @@
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -33,6 +33,8 @@ lines = LogLines(__name__)
 BATCH = 500
 #: different last days in one statement at the most: each is a column
 DAYS = 8
+#: how far ahead of UTC the rollup's day may be; a later one is a fault of the rollup, which tells nothing of its reach
+AHEAD = timedelta(days=1)
 #: a longer sum is a fault of the rollup: ten years
 MAX_SECONDS = 10 * 366 * 24 * 3600
 
@@ -168,6 +170,9 @@ def _ask(keys: Sequence[LearningTimeKey], times: LearningTimes) -> None:
     found: dict[LearningTimeKey, KnownTime] = {}
     try:
         as_of, sums = _sums(keys)
+        if as_of and as_of > began_at.date() + AHEAD:  # One such row would make every number final for ever.
+            lines.warning("snowflake_client", "day_to_come", as_of=as_of)
+            as_of = None
     except LearningTimeUnavailable as err:
         status = err.code
         times.errors.update(dict.fromkeys(keys, err))
@@ -202,9 +207,12 @@ def _sums(keys: Sequence[LearningTimeKey]) -> tuple[date | None, dict[LearningTi
     values: list[list[Any]] = [list(dict.fromkeys(of_one)) for of_one in list(zip(*keys, strict=True))[:3]]
     throughs = list(dict.fromkeys(key.through for key in keys))
     bounds = [through.isoformat() for through in throughs if through and day]
-    # Names cannot be bound; these are validated identifiers. Values are bound on the server.
+    # Names cannot be bound; these are validated identifiers. Values are bound on the server. A column of timestamps is
+    # cast as well: else what was learned on the last day after its midnight would not count.
     sums = [
-        f"SUM(CASE WHEN {day} <= CAST(? AS DATE) THEN {seconds} END)" if through and day else f"SUM({seconds})"
+        f"SUM(CASE WHEN CAST({day} AS DATE) <= CAST(? AS DATE) THEN {seconds} END)"
+        if through and day
+        else f"SUM({seconds})"
         for through in throughs
     ]
     named = ", ".join([*names, *(f"{total} AS LEARNING_TIME_{number}" for number, total in enumerate(sums))])

@@ -11,6 +11,7 @@ from django.utils import timezone
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import HELD, UNFINISHED, WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.models.webhook_queryset import PAGE
+from channel_integrations.integrated_channel.services import disclosures
 from channel_integrations.integrated_channel.services.replay import Selection
 
 lines = LogLines(__name__)
@@ -54,6 +55,9 @@ def cancel(selection: Selection, note: Callable[[Sequence[int]], object] | None 
 def _cancel(pks: Sequence[int], status: str, note: Callable[[Sequence[int]], object] | None) -> int:
     rows, moment = WebhookTransmissionQueue.objects, timezone.now()
     with transaction.atomic():
+        disclosures.register_unwritten(
+            pks
+        )  # The lease of a killed worker goes: nothing else would tell of its attempt.
         count = rows.move(pks, status, WebhookStatus.CANCELLED, reason=BY_AN_OPERATOR, modified=moment)
         if count and note:
             # The moment tells ours from those that somebody else has cancelled between the look and the move.

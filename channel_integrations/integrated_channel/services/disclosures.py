@@ -56,11 +56,14 @@ def register_unwritten(pks: Sequence[int]) -> None:
     Lock these webhooks, and write down what of them may have been told and is not in the register.
 
     That is what a worker is sending right now, or was when it was killed: nobody will write it down later, since the
-    webhook is about to be scrubbed or cancelled. And what was sent by a release that kept no register. ``last_at`` is
-    then when the lease ends: until then the endpoint may still be told.
+    webhook is about to be scrubbed, cancelled or parked. And what was sent by a release that kept no register.
+    ``last_at`` is then when the lease ends: until then the endpoint may still be told.
     """
+    if not pks:
+        return
     rows = WebhookTransmissionQueue.objects.filter(pk__in=pks).select_for_update().order_by("pk")
-    webhooks = [row for row in rows if row.body and row.endpoint_id and row.event_type != LEARNER_ERASED]
+    about = [row for row in rows if row.user_id and row.event_type != LEARNER_ERASED]
+    webhooks = [row for row in about if row.body and row.endpoint_id]
     under_way = {row.pk: row.due_at for row in webhooks if row.lease_token}
     attempts = WebhookDeliveryAttempt.objects.filter(webhook_id__in=[row.pk for row in webhooks])
     answered = set(attempts.filter(status_code__isnull=False).values_list("webhook_id", flat=True))
@@ -73,7 +76,7 @@ def register_unwritten(pks: Sequence[int]) -> None:
             if row.pk in under_way:
                 WebhookDisclosure.change([known[row.webhook_id]], last_at=until)
         elif row.pk in under_way or row.pk in answered or row.delivered_at:
-            at = until if row.pk in under_way else row.delivered_at or now
+            at = until if row.pk in under_way else row.delivered_at or row.finished_at or now
             new.append(_of(row, endpoints.get(row.endpoint_id), at))
     WebhookDisclosure.objects.bulk_create(new)
 

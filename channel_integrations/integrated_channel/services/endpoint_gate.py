@@ -23,6 +23,7 @@ from channel_integrations.integrated_channel.models import (
 )
 from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED, SWITCHED_OFF
 from channel_integrations.integrated_channel.models.webhook_queryset import PAGE
+from channel_integrations.integrated_channel.services import disclosures
 from channel_integrations.integrated_channel.services.admission import EndpointState, Gate
 
 #: what lies around the POST of a claimed row, with time to spare: is it still owed, and writing down what came of it
@@ -206,5 +207,9 @@ def _state(endpoint: EnterpriseWebhookConfiguration, health: WebhookEndpointHeal
 
 
 def _move_due(endpoint_id: int | None, status: Any, reason: str) -> None:
+    """What a killed worker may have sent is registered: with its lease goes the only trace of that."""
     due = _rows.due(WebhookStatus.PENDING, timezone.now()).filter(endpoint_id=endpoint_id)
-    _rows.move(list(due.values_list("pk", flat=True)[:PAGE]), WebhookStatus.PENDING, status, reason=reason)
+    leases = dict(due.values_list("pk", "lease_token")[:PAGE])
+    with transaction.atomic():
+        disclosures.register_unwritten([pk for pk, token in leases.items() if token])
+        _rows.move(list(leases), WebhookStatus.PENDING, status, reason=reason)

@@ -106,8 +106,8 @@ def release_told() -> int:
 def look_now(customer: UUID) -> int:
     """Have what waits for a customer's endpoints looked up at once: how long they wait has been changed."""
     rows = WebhookTransmissionQueue.objects
-    waiting = rows.filter(status=WebhookStatus.AWAITING_FINAL, enterprise_customer_uuid=customer).order_by("pk")
-    pks, now, count = list(waiting.values_list("pk", flat=True)), timezone.now(), 0
+    waiting = rows.filter(status=WebhookStatus.AWAITING_FINAL, enterprise_customer_uuid=customer)
+    pks, now, count = sorted(waiting.values_list("pk", flat=True)), timezone.now(), 0
     for start in range(0, len(pks), BATCH):
         still = rows.by_key(pks[start : start + BATCH]).filter(status_now=WebhookStatus.AWAITING_FINAL)
         count += still.update(due_at=now, modified=now)

@@ -51,8 +51,11 @@ def purge(older_than: timedelta, at_most: float = math.inf, deadline: float = ma
         pks = list(purgeable(older_than).values_list("pk", flat=True)[:BATCH])
         if not pks:
             break
-        erasure.give_up(pks)
-        purged += _scrub(pks, "past its retention")
+        with transaction.atomic():
+            # What a release without a register has sent: this is the last moment at which it can be told whose it was.
+            disclosures.register_unwritten(pks)
+            erasure.give_up(pks)
+            purged += _scrub(pks, "past its retention")
     if purged:
         lines.info("webhook_retention", "purged", count=purged)
     return purged

@@ -61,9 +61,9 @@ class Finished(NamedTuple):
 
     @property
     def has_told(self) -> bool:
-        """Whether the endpoint knows something of a learner by it, or may."""
+        """Whether the endpoint knows something of a learner by it, or may; also by the attempt of a killed worker."""
         result = self.result
-        told = result.answer is not None or result.may_have_arrived
+        told = result.answer is not None or result.may_have_arrived or self.webhook.is_abandoned
         return told and not self.is_erasure and self.webhook.user_id is not None
 
     @property

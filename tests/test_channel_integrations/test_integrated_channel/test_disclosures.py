@@ -26,6 +26,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.services import delivery, retention, sweep
+from channel_integrations.integrated_channel.services.cancellation import CANCELLABLE, cancel
 from channel_integrations.integrated_channel.services.replay import Selection, replay
 from tests.factories import COURSE, give_consent, grade_event, make_customer, make_endpoint, make_learner
 from tests.servers import free_port
@@ -242,6 +243,37 @@ def test_what_a_killed_worker_may_have_sent_is_registered_when_it_is_not_sent_ag
     deliver()
     assert receiver.log == [] and WebhookTransmissionQueue.objects.get().status == WebhookStatus.CANCELLED
     assert WebhookDisclosure.objects.count() == was_killed
+
+
+def abandoned():
+    """A webhook that a killed worker may have sent, whose lease has ended."""
+    delivery.address_due()
+    (webhook,) = WebhookTransmissionQueue.objects.all()
+    WebhookTransmissionQueue.objects.claim([webhook.pk], WebhookStatus.PENDING, timezone.now())
+    WebhookTransmissionQueue.objects.update(due_at=timezone.now())
+
+
+def test_what_a_killed_worker_may_have_sent_is_registered_when_it_can_be_sent_no_more(learner):
+    """Nobody listens there any more: the second attempt never left, the first may have arrived."""
+    abandoned()
+    EnterpriseWebhookConfiguration.objects.update(webhook_url=f"http://127.0.0.1:{free_port()}/hook")
+    deliver()
+    assert WebhookTransmissionQueue.objects.get().attempts_made == 1
+    assert WebhookDisclosure.objects.count() == 1
+
+
+def test_what_a_killed_worker_may_have_sent_is_registered_when_a_person_cancels_it(learner):
+    abandoned()
+    assert cancel(Selection(statuses=CANCELLABLE)).cancelled == 1
+    assert WebhookDisclosure.objects.count() == 1
+
+
+def test_what_a_killed_worker_may_have_sent_is_registered_when_its_endpoint_is_off(learner, receiver):
+    abandoned()
+    EnterpriseWebhookConfiguration.objects.update(active=False)
+    deliver()
+    assert receiver.log == [] and WebhookTransmissionQueue.objects.get().status == WebhookStatus.PARKED
+    assert WebhookDisclosure.objects.count() == 1
 
 
 def test_a_batch_costs_one_statement(endpoint):

@@ -373,6 +373,24 @@ def test_what_a_former_release_has_sent_is_erased_too(learner, receiver):
     assert WebhookDisclosure.objects.get().basis == "sponsored, no consent required"
 
 
+@pytest.mark.parametrize("status", [200, 400])
+def test_what_a_former_release_has_sent_is_erased_too_once_its_payload_is_purged(endpoint, receiver, status):
+    receiver.clear()
+    receiver.expect_ordered_request("/hook").respond_with_data("", status=status)
+    receiver.expect_request("/hook").respond_with_data("")
+    learner = make_learner(endpoint.enterprise_customer)
+    grade_event(learner)
+    deliver()
+    WebhookDisclosure.objects.all().delete()
+    long_ago = timezone.now() - timedelta(days=91)
+    WebhookTransmissionQueue.objects.update(created=long_ago, finished_at=long_ago)
+    retention.purge(timedelta(days=90))
+    assert status == 200 or WebhookDisclosure.objects.get().last_at == long_ago
+    retire(learner)
+    deliver()
+    assert len(receiver.log) == 2 and states() == [Erasure.TOLD]
+
+
 def test_what_only_waited_was_told_to_nobody(endpoint, receiver):
     learner = make_learner(endpoint.enterprise_customer)
     grade_event(learner)

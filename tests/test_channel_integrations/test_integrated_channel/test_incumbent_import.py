@@ -589,6 +589,20 @@ def test_gone_back_for_a_while_and_come_again(incumbent, receiver, acme):
     assert (rows().get().status, rows().get().reason) == ("cancelled", "sent by enterprise-integrated-channels")
 
 
+def test_what_is_held_here_and_has_been_sent_there_is_withdrawn(incumbent, receiver, acme):
+    theirs = incumbent("0.1.36")
+    theirs.endpoint(acme, receiver.url_for("/hook"))
+    learner = make_learner(acme)
+    write_grade(learner, passed_at=PASSED)
+    item = theirs.webhook(acme, learner, COURSE, PASSED, "pending")
+    run()
+    rows().update(status=WebhookStatus.AWAITING_IDS)
+    theirs.QueueItem.objects.filter(pk=item.pk).update(status="success", completed_at=timezone.now())
+    assert facts()["webhooks"]["made"]["withdrawn"] == 1
+    delivery.deliver_due()
+    assert not receiver.log and rows().get().status == WebhookStatus.CANCELLED
+
+
 def test_more_rows_than_a_batch(incumbent, acme, monkeypatch):
     monkeypatch.setattr(tables, "BATCH", 3)
     fill(incumbent("0.1.36"), acme, sent=7, owed=4)

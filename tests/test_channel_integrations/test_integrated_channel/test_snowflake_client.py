@@ -12,13 +12,14 @@ import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import UTC, date, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import UUID
 
 import pytest
 from django.core.cache import cache
+from django.utils import timezone
 
 from channel_integrations.integrated_channel import exceptions, snowflake_client, snowflake_connection
 from channel_integrations.integrated_channel.circuit import Circuit
@@ -200,6 +201,18 @@ def test_table_and_columns_are_settings(snowflake, settings):
     times = ask_for([key(7, through=date(2026, 11, 20)), key(7)])
     assert list(times.seconds.values()) == [99, 100]
     assert times.as_of == date(2026, 11, 21)
+
+
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "VARCHAR"])
+def test_a_day_that_is_no_date_counts_as_a_whole(snowflake, kind):
+    snowflake.execute(
+        "CREATE OR REPLACE TABLE PROD.BUSINESS_INTELLIGENCE.LEARNING_TIME (USER_ID INT, COURSERUN_KEY VARCHAR, "
+        f"ENTERPRISE_CUSTOMER_UUID VARCHAR, DATE {kind}, LEARNING_TIME_SECONDS INT)"
+    )
+    snowflake.add(7, COURSE, CUSTOMER, 90, "2026-11-20 18:30:00" if kind == "TIMESTAMP" else "2026-11-20")
+    snowflake.add(7, COURSE, CUSTOMER, 5, "2026-11-21")
+    times = ask_for([key(7, through=date(2026, 11, 20))])
+    assert list(times.seconds.values()) == [90] and times.as_of == date(2026, 11, 21)
 
 
 def test_a_rollup_without_days_is_summed_as_a_whole(snowflake, settings):
@@ -560,6 +573,17 @@ def test_how_far_the_rollup_reaches_is_told_with_the_answer_and_from_the_cache(s
     again = ask_for([key(8, through=november(20)), key(7, through=november(20))])
     assert again.days == {key(8, through=november(20)): november(19), key(7, through=november(20)): november(20)}
     assert again.as_of == november(20)
+
+
+@pytest.mark.parametrize(("days", "is_believed"), [(1, True), (2, False)])
+def test_a_day_that_is_still_to_come_does_not_make_numbers_final(snowflake, days, is_believed):
+    ahead = timezone.now().astimezone(UTC).date() + timedelta(days=days)
+    snowflake.add(7, COURSE, CUSTOMER, 60, str(november(19)))
+    snowflake.add(8, COURSE, CUSTOMER, 60, str(ahead))
+    times = ask_for([key(7, through=november(20))])
+    assert list(times.seconds.values()) == [60]
+    assert times.as_of == (ahead if is_believed else None)
+    assert times.statements[0].as_of == times.as_of
 
 
 def test_an_empty_rollup_reaches_nowhere(snowflake):

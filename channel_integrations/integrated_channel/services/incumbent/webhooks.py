@@ -23,6 +23,7 @@ from enterprise.models import EnterpriseCustomer
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import (
+    HELD,
     UNFINISHED,
     EnterpriseWebhookConfiguration,
     Region,
@@ -43,7 +44,7 @@ SENT, CANCELLED, FAILED = (f"{what} by {tables.NAME}" for what in ("sent", "canc
 #: how long our own schedule would have gone on with what has failed
 _TRIED_FOR = sum(SCHEDULE, timedelta(0))
 #: what may still go out
-_WAITING = (*UNFINISHED, WebhookStatus.PARKED, WebhookStatus.NO_ENDPOINT)
+_WAITING = (*UNFINISHED, *HELD, WebhookStatus.PARKED, WebhookStatus.NO_ENDPOINT)
 _HTTP_ERROR = re.compile(r"HTTP ([0-9]{3})\Z")
 _MOST_ATTEMPTS = 32767
 
