@@ -55,9 +55,8 @@ def cancel(selection: Selection, note: Callable[[Sequence[int]], object] | None 
 def _cancel(pks: Sequence[int], status: str, note: Callable[[Sequence[int]], object] | None) -> int:
     rows, moment = WebhookTransmissionQueue.objects, timezone.now()
     with transaction.atomic():
-        disclosures.register_unwritten(
-            pks
-        )  # The lease of a killed worker goes: nothing else would tell of its attempt.
+        # The lease of a killed worker goes: nothing else would tell of its attempt.
+        disclosures.register_unwritten(pks)
         count = rows.move(pks, status, WebhookStatus.CANCELLED, reason=BY_AN_OPERATOR, modified=moment)
         if count and note:
             # The moment tells ours from those that somebody else has cancelled between the look and the move.

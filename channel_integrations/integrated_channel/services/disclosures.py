@@ -61,8 +61,10 @@ def register_unwritten(pks: Sequence[int]) -> None:
     """
     if not pks:
         return
-    rows = WebhookTransmissionQueue.objects.filter(pk__in=pks).select_for_update().order_by("pk")
-    about = [row for row in rows if row.user_id and row.event_type != LEARNER_ERASED]
+    rows = WebhookTransmissionQueue.objects.filter(pk__in=pks)
+    # The lock, a write that changes nothing: SQLite has no other, and no transaction there may read before it writes.
+    rows.update(modified=F("modified"))
+    about = [row for row in rows.order_by("pk") if row.user_id and row.event_type != LEARNER_ERASED]
     webhooks = [row for row in about if row.body and row.endpoint_id]
     under_way = {row.pk: row.due_at for row in webhooks if row.lease_token}
     attempts = WebhookDeliveryAttempt.objects.filter(webhook_id__in=[row.pk for row in webhooks])
