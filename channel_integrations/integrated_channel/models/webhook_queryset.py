@@ -164,6 +164,18 @@ class WebhookQuerySet(models.QuerySet):
             pks = [webhook.pk for webhook in webhooks]
             return held.filter(pk__in=pks).update(lease_token=None, modified=timezone.now(), **shared)
 
+    def look_now(self, pks: Sequence[int], status: str) -> int:
+        """
+        Have those of these rows that have this status and are not leased looked at now; returns how many.
+
+        What a worker is looking at in this moment may have been read before what has changed: the next look finds it.
+        """
+        now, due = timezone.now(), 0
+        for start in range(0, len(pks), PAGE):
+            free = self.by_key(pks[start : start + PAGE]).filter(status_now=status, lease_token=None)
+            due += free.update(due_at=now, modified=now)
+        return due
+
     def in_flight(self, endpoint_id: int, now: datetime, at_most: timedelta) -> int:
         """
         How many webhooks are being sent to an endpoint, by all workers together.

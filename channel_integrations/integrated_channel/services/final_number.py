@@ -107,13 +107,10 @@ def look_now(customer: UUID) -> int:
     """Have what waits for a customer's endpoints looked up at once: how long they wait has been changed."""
     rows = WebhookTransmissionQueue.objects
     waiting = rows.filter(status=WebhookStatus.AWAITING_FINAL, enterprise_customer_uuid=customer)
-    pks, now, count = sorted(waiting.values_list("pk", flat=True)), timezone.now(), 0
-    for start in range(0, len(pks), BATCH):
-        still = rows.by_key(pks[start : start + BATCH]).filter(status_now=WebhookStatus.AWAITING_FINAL)
-        count += still.update(due_at=now, modified=now)
-    if count:
+    due = rows.look_now(sorted(waiting.values_list("pk", flat=True)), WebhookStatus.AWAITING_FINAL)
+    if due:
         transaction.on_commit(wake_up.delivery)
-    return count
+    return due
 
 
 def _some(rows: "QuerySet[WebhookTransmissionQueue]") -> list[Any]:

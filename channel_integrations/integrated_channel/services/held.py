@@ -10,7 +10,6 @@ from django.utils import timezone
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
-from channel_integrations.integrated_channel.models.webhook_queryset import PAGE
 from channel_integrations.integrated_channel.services.outbox import own_savepoint
 
 lines = LogLines(__name__)
@@ -27,21 +26,12 @@ def next_look(webhook: WebhookTransmissionQueue) -> datetime:
 
 
 def look_now(**of: Any) -> int:
-    """
-    Have those of the held webhooks that are of this learner or endpoint looked at now; returns how many.
-
-    What a worker is looking at in this moment is left alone, and may have been read before what has changed: then the
-    next look finds it.
-    """
+    """Have those of the held webhooks that are of this learner or endpoint looked at now; returns how many."""
     held = _rows.filter(status=WebhookStatus.AWAITING_IDS, **of)
-    pks = sorted(held.values_list("pk", flat=True))
-    now, moved = timezone.now(), 0
-    for start in range(0, len(pks), PAGE):
-        free = _rows.by_key(pks[start : start + PAGE]).filter(status_now=WebhookStatus.AWAITING_IDS, lease_token=None)
-        moved += free.update(due_at=now, modified=now)
-    if moved:
+    due = _rows.look_now(sorted(held.values_list("pk", flat=True)), WebhookStatus.AWAITING_IDS)
+    if due:
         transaction.on_commit(wake_up.delivery)
-    return moved
+    return due
 
 
 def look_when_sign_on_changes(sender: Any, instance: Any, **kwargs: Any) -> None:
