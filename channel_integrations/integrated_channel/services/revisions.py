@@ -32,13 +32,14 @@ WAITS_FOR_ITS_COMPLETION = "the completion itself is not delivered yet"
 
 def is_wanted(webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration) -> bool:
     """Whether a completion that goes to this endpoint now may have to be revised."""
-    takes_it = webhook.revises is None and endpoint.revises and can_say(endpoint)
-    return takes_it and was_to_be_looked_up(webhook) and not webhook.learning_time_is_final
+    may_change = was_to_be_looked_up(webhook) and not webhook.learning_time_is_final
+    return may_change and webhook.revises is None and are_taken_by(endpoint)
 
 
-def can_say(endpoint: EnterpriseWebhookConfiguration) -> bool:
-    """Whether the endpoint's format has revisions, and the endpoint wants to know of learning time."""
-    return COURSE_COMPLETION_REVISED in format_of(endpoint).events and "learning_time" not in endpoint.omitted
+def are_taken_by(endpoint: EnterpriseWebhookConfiguration) -> bool:
+    """Whether the endpoint wants revisions, its format has them, and it is told of learning time at all."""
+    has_them = endpoint.revises and COURSE_COMPLETION_REVISED in format_of(endpoint).events
+    return has_them and not endpoint.omits_learning_time
 
 
 def row_for(webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration) -> WebhookTransmissionQueue:
@@ -96,7 +97,7 @@ def has_to_wait(
         raise WebhookNotOwed("the completion that it revises is gone")
     if original.status in (WebhookStatus.FAILED, WebhookStatus.CANCELLED):
         raise WebhookNotOwed("the completion itself was not delivered")
-    if not endpoint.revises or not can_say(endpoint):
+    if not are_taken_by(endpoint):
         raise WebhookNotOwed(reasons.NO_REVISIONS)
     if plain or not webhook.learning_time_is_final:
         if not put_off(webhook, webhook.created + endpoint.waits_for_final):
