@@ -21,8 +21,10 @@ from channel_integrations.integrated_channel.models import (
 )
 from channel_integrations.integrated_channel.services import endpoint_gate
 from channel_integrations.integrated_channel.services.doctor.findings import (
+    ADMIN_LIST,
     Finding,
     Findings,
+    admin_page,
     ok,
     problem,
     skipped,
@@ -38,7 +40,6 @@ from channel_integrations.integrated_channel.services.sign_in import TokenReques
 DIAL_SECONDS = 5.0
 ALL_SECONDS = 12.0
 DIALLED_AT_ONCE = 32
-ADMIN_LIST = "/admin/channel_webhooks/enterprisewebhookconfiguration/"
 
 
 def endpoints() -> Findings:
@@ -115,7 +116,7 @@ def _connection(endpoint: EnterpriseWebhookConfiguration, name: str, who: str, d
     try:
         check_url(endpoint.webhook_url)
     except AddressRefused as err:
-        yield problem(f"{who}: the sender refuses its URL. {err}", f"Correct the URL: {_admin_page(endpoint)}", name)
+        yield problem(f"{who}: the sender refuses its URL. {err}", f"Correct the URL: {admin_page(endpoint)}", name)
         return
     if dialled is None or not dialled.done():
         yield warning(
@@ -145,11 +146,11 @@ def _no_connection(endpoint: EnterpriseWebhookConfiguration, err: DeliveryFailed
     if isinstance(err.__cause__, ssl.SSLCertVerificationError):
         return (
             "If the partner's certificate authority is a private one, paste its certificates into 'CA certificates': "
-            f"{_admin_page(endpoint)} -- else the certificate is the partner's to renew; {test}"
+            f"{admin_page(endpoint)} -- else the certificate is the partner's to renew; {test}"
         )
     if isinstance(err.__cause__, socket.gaierror):
         return (
-            f"Correct the URL, or ask the partner for the name of the host: {_admin_page(endpoint)} -- where this host "
+            f"Correct the URL, or ask the partner for the name of the host: {admin_page(endpoint)} -- where this host "
             f"knows no name at all (getent hosts example.com), mend its DNS; {test}"
         )
     return f"If others can be reached, it is the partner's to mend; webhooks are kept and tried again; {test}"
@@ -235,7 +236,3 @@ def _host(url: str) -> str:
         return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
     except ValueError:
         return "a URL that cannot be read"
-
-
-def _admin_page(endpoint: EnterpriseWebhookConfiguration) -> str:
-    return f"{ADMIN_LIST}{endpoint.pk}/change/"

@@ -4,6 +4,9 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
+
+ADMIN_LIST = "/admin/channel_webhooks/enterprisewebhookconfiguration/"
 
 
 class Status(StrEnum):
@@ -41,6 +44,11 @@ class Finding:
 
 
 Findings = Iterator[Finding]
+
+
+def admin_page(endpoint: Any) -> str:
+    """Where an endpoint can be changed."""
+    return f"{ADMIN_LIST}{endpoint.pk}/change/"
 
 
 def ok(fact: str, check: str = "") -> Finding:

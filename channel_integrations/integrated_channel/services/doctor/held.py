@@ -11,7 +11,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.services.doctor.findings import Findings, warning
+from channel_integrations.integrated_channel.services.doctor.findings import Findings, admin_page, warning
 from channel_integrations.integrated_channel.services.doctor.moments import span
 
 #: by then a learner who uses the site has signed on again
@@ -24,10 +24,9 @@ def held(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Findi
     for each in rows.order_by("reason").values("reason").annotate(rows=Count("pk"), first=Min("created")):
         waits = timezone.now() - each["first"]
         if waits > LONG:
-            page = f"/admin/channel_webhooks/enterprisewebhookconfiguration/{endpoint.pk}/change/"
             yield warning(
                 f"{who}: {each['rows']} held, the oldest for {span(waits)}: {each['reason']}",
                 "Have the customer's identity provider send what is missing; they go out when the learners have signed "
-                f"on again. Or choose otherwise under 'Payload': {page}",
+                f"on again. Or choose otherwise under 'Payload': {admin_page(endpoint)}",
                 name,
             )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from channel_integrations.integrated_channel.exceptions import SecretUnreadable
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
-from channel_integrations.integrated_channel.services.doctor.findings import Findings, problem, warning
+from channel_integrations.integrated_channel.services.doctor.findings import Findings, admin_page, problem, warning
 from channel_integrations.integrated_channel.services.sign_in import SignedIn, TokenRequest, sign_in_to
 
 #: how an endpoint is signed in to, or why it cannot be
@@ -29,7 +29,7 @@ def ways_to_sign_in(every: Sequence[EnterpriseWebhookConfiguration]) -> dict[int
 
 def sign_in(endpoint: EnterpriseWebhookConfiguration, name: str, who: str, found: Found) -> Findings:
     """What is wrong with it; nothing where it is in order, or where the endpoint wants none."""
-    page = f"/admin/channel_webhooks/enterprisewebhookconfiguration/{endpoint.pk}/change/"
+    page = admin_page(endpoint)
     test = f"./manage.py lms send_test_webhook --endpoint {endpoint.pk}"
     if isinstance(found, SecretUnreadable):
         yield problem(
