@@ -8,9 +8,11 @@ Exit status: 0 done, or all is well; 1 it could not be done, or all is not well;
 import argparse
 import json
 import math
+from collections.abc import Callable
 from datetime import datetime, time
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
@@ -60,6 +62,18 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def said(options: dict[str, Any], text: str, facts: Any) -> str:
     """What to print: the text, or with ``--json`` the facts behind it, on one line."""
     return json.dumps(facts, default=str, ensure_ascii=False) if options["json"] else text
+
+
+def found(find: Callable[[str], Any], text: str) -> Any:
+    """
+    What a finder of learners, customers or course runs finds by what was typed.
+
+    :raises TypedWrongly: nothing, or more than one; with the finder's words
+    """
+    try:
+        return find(text)
+    except ValidationError as err:
+        raise TypedWrongly(str(err.message)) from err
 
 
 def moment(text: str) -> datetime:

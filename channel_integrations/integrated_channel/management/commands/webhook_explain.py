@@ -2,13 +2,10 @@
 """Why a customer did or did not get a learner's completion, from the command line."""
 
 import json
-from collections.abc import Callable
-from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, no_translations
 
-from channel_integrations.integrated_channel.management.arguments import TypedWrongly
+from channel_integrations.integrated_channel.management.arguments import found
 from channel_integrations.integrated_channel.services.explanation import explain, tell
 from channel_integrations.integrated_channel.services.explanation.subject import (
     find_course_run,
@@ -41,7 +38,7 @@ class Command(BaseCommand):
     @no_translations  # Programs read it, and colleagues search for it.
     def handle(self, *args, **options) -> None:
         learner, customer, course_id = (
-            _found(find, options[name])
+            found(find, options[name])
             for name, find in (("learner", find_learner), ("customer", find_customer), ("course", find_course_run))
         )
         told = tell(explain(learner, customer, course_id), for_partner=options["for_partner"])
@@ -49,10 +46,3 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(told, indent=2, ensure_ascii=False))
             return
         self.stdout.write(as_text(told))
-
-
-def _found(find: Callable[[str], Any], text: str) -> Any:
-    try:
-        return find(text)
-    except ValidationError as err:
-        raise TypedWrongly(str(err.message)) from err
