@@ -23,6 +23,7 @@ __all__ = [
     "PayloadFormat",
     "format_of",
     "iso_utc",
+    "known_format_of",
     "to_body",
 ]
 
@@ -32,11 +33,16 @@ FORMATS: dict[str, PayloadFormat] = {each.name: each for each in (STANDARD, PERC
 
 def format_of(endpoint: Any) -> PayloadFormat:
     """
-    The format that an endpoint has chosen; NULL is the default.
+    The format that an endpoint has chosen.
 
     :raises WebhookNotWritable: this release does not know it, and nothing goes out in another one than was agreed on
     """
-    try:
-        return FORMATS[endpoint.payload_format or STANDARD.name]
-    except KeyError as err:
-        raise WebhookNotWritable(f"no format of this release: {endpoint.payload_format}") from err
+    chosen = known_format_of(endpoint)
+    if chosen is None:
+        raise WebhookNotWritable(f"no format of this release: {endpoint.payload_format}")
+    return chosen
+
+
+def known_format_of(endpoint: Any) -> PayloadFormat | None:
+    """The same, where NULL is the default; None where this release does not know it."""
+    return FORMATS.get(endpoint.payload_format or STANDARD.name)

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from channel_integrations.integrated_channel.formats import FORMATS, STANDARD, PayloadFormat, format_of
+from channel_integrations.integrated_channel.formats import FORMATS, STANDARD, PayloadFormat, format_of, known_format_of
 from channel_integrations.integrated_channel.models.endpoint_choices import LearnerNaming, MissingIds
 
 
@@ -43,6 +43,11 @@ class PayloadChoices(models.Model):
         abstract = True
 
     @property
+    def naming(self) -> str:
+        """How webhooks name learners; NULL is the default."""
+        return self.learner_naming or str(LearnerNaming.USERNAME_AND_EMAIL)
+
+    @property
     def omitted(self) -> frozenset[str]:
         """The names of what is left out, also where a row was written past the form."""
         written = self.omitted_fields if isinstance(self.omitted_fields, list) else []
@@ -56,10 +61,10 @@ class PayloadChoices(models.Model):
 
     def payload_errors(self) -> dict[str, Any]:
         """What is wrong with these choices, by field."""
-        if (self.payload_format or STANDARD.name) not in FORMATS:
+        chosen = known_format_of(self)
+        if chosen is None:
             names = ", ".join(FORMATS)
             return {"payload_format": _("There is no such format: choose one of %(names)s.") % {"names": names}}
-        chosen = format_of(self)
         errors = {**self._naming_errors(chosen)}
         given = self.omitted_fields or []
         if not isinstance(given, list) or len(given) != len(self.omitted) or self.omitted - chosen.optional.keys():
@@ -69,8 +74,7 @@ class PayloadChoices(models.Model):
         return errors
 
     def _naming_errors(self, chosen: PayloadFormat) -> dict[str, Any]:
-        named = self.learner_naming or LearnerNaming.USERNAME_AND_EMAIL
-        if chosen.learner_ids and named != LearnerNaming.USERNAME_AND_EMAIL:
+        if chosen.learner_ids and self.naming != LearnerNaming.USERNAME_AND_EMAIL:
             told = _("This format names learners by ids of its own: leave this at “%(label)s”.")
             return {"learner_naming": told % {"label": LearnerNaming(LearnerNaming.USERNAME_AND_EMAIL).label}}
         return {}

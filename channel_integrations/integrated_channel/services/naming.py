@@ -11,7 +11,7 @@ from uuid import UUID
 from enterprise.models import EnterpriseCustomerIdentityProvider
 
 from channel_integrations.integrated_channel.exceptions import IdsMissing, WebhookNotWritable
-from channel_integrations.integrated_channel.formats import FORMATS, STANDARD, format_of
+from channel_integrations.integrated_channel.formats import format_of, known_format_of
 from channel_integrations.integrated_channel.models import LearnerNaming, MissingIds, WebhookPseudonymKey
 from channel_integrations.integrated_channel.services import reasons
 from channel_integrations.integrated_channel.services.sign_on import SignOn, SignOns, sign_ons_of
@@ -38,7 +38,7 @@ def known(user_ids: Iterable[int], endpoints: Iterable[Any], sign_ons: SignOns |
     """
     wanted = list(endpoints)
     by_record = {each.enterprise_customer_id for each in wanted if _needs_sign_on(each)}
-    pseudonymous = {each.enterprise_customer_id for each in wanted if _naming_of(each) == LearnerNaming.PSEUDONYM}
+    pseudonymous = {each.enterprise_customer_id for each in wanted if each.naming == LearnerNaming.PSEUDONYM}
     if sign_ons is None:
         sign_ons = sign_ons_of(user_ids) if by_record else {}
     return Known(sign_ons, _prefixes(by_record), WebhookPseudonymKey.of(pseudonymous))
@@ -60,13 +60,12 @@ def named(endpoint: Any, customer: Any, learner: Any, among: Known | None = None
     own_ids = format_of(endpoint).learner_ids
     if own_ids:
         return _by_ids(endpoint, own_ids, _records(customer, learner, among))
-    naming = _naming_of(endpoint)
-    if naming == LearnerNaming.SIGN_ON_ID:
+    if endpoint.naming == LearnerNaming.SIGN_ON_ID:
         records = _records(customer, learner, among)
         if not records and endpoint.missing_ids != MissingIds.NULLS:
             raise IdsMissing(reasons.NO_SIGN_ON_RECORD)
         return {"sign_on_id": records[0].uid if records else None}
-    if naming == LearnerNaming.PSEUDONYM:
+    if endpoint.naming == LearnerNaming.PSEUDONYM:
         return {"pseudonym": _pseudonym(customer.uuid, learner.pk, among)}
     return {"user_id": learner.pk, "username": learner.username, "email": learner.email}
 
@@ -117,10 +116,5 @@ def _pseudonym(customer: UUID, user_id: int, among: Known) -> str:
 
 
 def _needs_sign_on(endpoint: Any) -> bool:
-    chosen = FORMATS.get(endpoint.payload_format or STANDARD.name)
-    return bool(chosen and chosen.learner_ids) or _naming_of(endpoint) == LearnerNaming.SIGN_ON_ID
-
-
-def _naming_of(endpoint: Any) -> str:
-    """NULL is the default."""
-    return endpoint.learner_naming or str(LearnerNaming.USERNAME_AND_EMAIL)
+    chosen = known_format_of(endpoint)
+    return bool(chosen and chosen.learner_ids) or endpoint.naming == LearnerNaming.SIGN_ON_ID

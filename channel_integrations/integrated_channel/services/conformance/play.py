@@ -69,7 +69,7 @@ class Target:
             endpoint.ca_bundle,
             signed_in.headers if signed_in else {},
             60 / min(per_minute, endpoint.max_requests_per_minute or per_minute),
-            Wording(format_of(endpoint), endpoint.learner_naming or PLAIN.naming, endpoint.omitted),
+            Wording(format_of(endpoint), endpoint.naming, endpoint.omitted),
         )
 
 

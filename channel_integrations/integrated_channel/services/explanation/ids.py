@@ -18,7 +18,7 @@ def ids_step(endpoint: Any, customer: Any, learner: Any) -> Step:
     page = endpoint_page(endpoint)
     try:
         own_ids = format_of(endpoint).learner_ids
-        if not own_ids and endpoint.learner_naming == LearnerNaming.PSEUDONYM:
+        if not own_ids and endpoint.naming == LearnerNaming.PSEUDONYM:
             if WebhookPseudonymKey.is_unreadable(customer.uuid):
                 raise WebhookNotWritable(reasons.NO_PSEUDONYM_KEY)
         else:
@@ -30,7 +30,7 @@ def ids_step(endpoint: Any, customer: Any, learner: Any) -> Step:
     except WebhookNotWritable as err:
         change = _("%(page)s: “format”; or the former key at the end of FERNET_KEYS") % {"page": page}
         return Step("ids", Answer.NO, _("%(why)s: the webhook is held") % {"why": err}, change)
-    by = ", ".join(own_ids) or LearnerNaming(endpoint.learner_naming or LearnerNaming.USERNAME_AND_EMAIL).label
+    by = ", ".join(own_ids) or LearnerNaming(endpoint.naming).label
     return Step("ids", Answer.YES, _("named by: %(what)s") % {"what": by})
 
 
