@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from channel_integrations.integrated_channel import snowflake_connection, tasks
@@ -535,13 +535,30 @@ def test_a_revision_that_cannot_be_written_leaves_its_completion_to_be_addressed
             raise OperationalError("deadlock")
         return execute(sql, *args)
 
-    with connection.execute_wrapper(fail), pytest.raises(OperationalError), transaction.atomic():
+    with connection.execute_wrapper(fail), pytest.raises(OperationalError):
         addressing.address_due()
     row = rows.get()
     assert (row.status, row.body) == (WebhookStatus.RECORDED, "")
     rows.update(due_at=timezone.now(), lease_token=None)
     host.work()
     assert host.statuses() == [WebhookStatus.DELIVERED, WebhookStatus.AWAITING_FINAL]
+
+
+def test_who_is_told_no_learning_time_is_told_no_revision_of_it(host):
+    """The form refuses that; a row can be written past it, or learning time be left out while a revision waits."""
+    host.choose("revise", omitted_fields=["learning_time"])
+    host.passes(before=3600)
+    host.work()
+    assert host.statuses() == [WebhookStatus.DELIVERED]
+
+    host.choose("revise", omitted_fields=None)
+    learner = host.passes(before=3600)
+    host.work()
+    host.choose("revise", omitted_fields=["learning_time"])
+    host.learns(learner, 600)
+    host.wait()
+    host.work()
+    assert host.statuses() == [WebhookStatus.DELIVERED, WebhookStatus.DELIVERED, WebhookStatus.CANCELLED]
 
 
 def test_a_revision_that_is_there_is_not_made_again(host):

@@ -55,6 +55,13 @@ def test_a_form_of_the_former_release_changes_nothing(operator, endpoint):
         assert f'<option value="{name}" selected>' in page
 
 
+def test_a_choice_that_is_sent_empty_changes_nothing(operator, endpoint):
+    """Else a pseudonym would become name and email address."""
+    EnterpriseWebhookConfiguration.objects.update(learner_naming="pseudonym", missing_ids="skip")
+    change(operator, endpoint, payload_format="", learner_naming="", missing_ids="")
+    assert chosen(endpoint) == ("standard", "pseudonym", "skip", None)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
