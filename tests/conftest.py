@@ -20,6 +20,7 @@ from pytest_django.live_server_helper import LiveServer
 from channel_integrations.integrated_channel import models, snowflake_client, snowflake_connection, wake_up
 from channel_integrations.integrated_channel.services import heartbeat, rollout
 from tests.browser import Browser
+from tests.factories import make_customer, make_endpoint
 from tests.incumbent import Incumbent
 from tests.lms_host.celery import app as celery_app  # noqa: F401  (the app that the tasks of this process belong to)
 from tests.lms_host.grades.models import PersistentCourseGrade
@@ -143,6 +144,12 @@ def receiver(httpserver, settings):
     settings.CHANNEL_WEBHOOKS_ALLOW_PRIVATE_ADDRESSES = True
     httpserver.expect_request("/hook").respond_with_data("ok")
     return httpserver
+
+
+@pytest.fixture
+def endpoint(receiver):
+    """An endpoint of Acme; nothing has been sent to it."""
+    return make_endpoint(make_customer("Acme"), receiver.url_for("/hook"))
 
 
 @pytest.fixture

@@ -35,12 +35,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def endpoint(receiver):
-    """An endpoint of Acme."""
-    return make_endpoint(make_customer("Acme"), receiver.url_for("/hook"))
-
-
-@pytest.fixture
 def learner(endpoint):
     """Maria, who has completed a course."""
     learner = make_learner(endpoint.enterprise_customer, username="maria", email="maria@example.com")

@@ -32,12 +32,6 @@ from tests.factories import grade_event, make_customer, make_endpoint, make_lear
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def endpoint(receiver):
-    """One endpoint of Acme; nothing has been sent to it."""
-    return make_endpoint(make_customer("Acme"), receiver.url_for("/hook"))
-
-
 def complete(endpoint, count=1):
     """So many learners of the endpoint's customer complete a course."""
     for _ in range(count):

@@ -19,7 +19,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.services import delivery
-from tests.factories import COURSE, give_consent, grade_event, make_customer, make_endpoint, make_learner, write_grade
+from tests.factories import COURSE, give_consent, grade_event, make_endpoint, make_learner, write_grade
 
 pytestmark = pytest.mark.django_db
 
@@ -29,12 +29,6 @@ def run(command, *arguments):
     out = StringIO()
     call_command(command, *map(str, arguments), stdout=out)
     return out.getvalue()
-
-
-@pytest.fixture
-def endpoint(receiver):
-    """An endpoint of Acme."""
-    return make_endpoint(make_customer("Acme"), receiver.url_for("/hook"))
 
 
 @pytest.fixture

@@ -20,16 +20,10 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.services import delivery, retention, sweep
-from tests.factories import grade_event, make_customer, make_endpoint, make_learner, write_grade
+from tests.factories import grade_event, make_learner, write_grade
 
 pytestmark = pytest.mark.django_db
 PASSED_AT = timezone.now() - timedelta(hours=1)
-
-
-@pytest.fixture
-def endpoint(receiver):
-    """An endpoint of Acme."""
-    return make_endpoint(make_customer("Acme"), receiver.url_for("/hook"))
 
 
 @pytest.fixture

@@ -202,11 +202,6 @@ def endpoint_form(endpoint, **changes):
 
 
 @pytest.fixture
-def endpoint(receiver):
-    return make_endpoint(make_customer("Acme"), receiver.url_for("/hook"))
-
-
-@pytest.fixture
 def configurer(staff):
     return staff("view_enterprisewebhookconfiguration", "change_enterprisewebhookconfiguration")
 

@@ -16,17 +16,12 @@ from channel_integrations.integrated_channel.models import (
 from channel_integrations.integrated_channel.models.health import Failure
 from channel_integrations.integrated_channel.services import delivery, rollout
 from channel_integrations.integrated_channel.services.whereabouts import SENTENCES, Whereabouts, whereabouts
-from tests.factories import grade_event, make_customer, make_endpoint, make_learner
+from tests.factories import grade_event, make_learner
 
 pytestmark = pytest.mark.django_db
 
 MINUTE = timedelta(minutes=1)
 FLAG = "ENABLE_WEBHOOK_LEARNING_TIME_ENRICHMENT"
-
-
-@pytest.fixture
-def endpoint(receiver):
-    return make_endpoint(make_customer("Acme"), receiver.url_for("/hook"))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.services import delivery
-from tests.factories import grade_event, make_customer, make_endpoint, make_learner
+from tests.factories import grade_event, make_learner
 from tests.test_channel_integrations.test_integrated_channel.test_admin.pages import (
     deliveries_asked_for,
 )
@@ -33,12 +33,6 @@ def operator(superuser):
     client = Client()
     client.force_login(superuser)
     return client
-
-
-@pytest.fixture
-def endpoint(receiver):
-    """An endpoint of Acme."""
-    return make_endpoint(make_customer("Acme"), receiver.url_for("/hook"))
 
 
 @pytest.fixture
