@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Was the learning time that partners got right, and what did it cost? For a person, and nightly for monitoring."""
 
-import json
 import secrets
 
 from django.core.management.base import BaseCommand, CommandError
@@ -14,6 +13,7 @@ from channel_integrations.integrated_channel.management.arguments import (
     add_json,
     moment,
     number,
+    said,
     whole_number,
 )
 from channel_integrations.integrated_channel.management.tables import table
@@ -105,13 +105,8 @@ class Command(BaseCommand):
             report = verify(_question(options))
         except LearningTimeUnavailable as err:
             raise CommandError(f"Nothing was compared. {err}; {WHAT_TO_DO}", returncode=NOT_TO_BE_ASKED) from err
-        if options["json"]:
-            self.stdout.write(json.dumps(report, ensure_ascii=False))
-        else:
-            self.stdout.write(f"{beginning(report)}\n\n")
-            for title, rows in tables(report):
-                self.stdout.write("\n".join([title, *table(rows), "", ""]))
-            self.stdout.write(verdict(report))
+        told = [line for title, rows in tables(report) for line in (title, *table(rows), "")]
+        self.stdout.write(said(options, "\n".join([beginning(report), "", *told, verdict(report)]), report))
         if not report["verdict"]["ok"]:
             raise SystemExit(1)
 
