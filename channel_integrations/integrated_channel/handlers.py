@@ -49,7 +49,7 @@ def _receive(record: Callable[[dict], list[WebhookTransmissionQueue]], event: di
     """Make the rows, and have a worker woken after the commit."""
     started = time.monotonic()
     try:
-        wake_up.pay_owed()
+        wake_up.make_missed_calls()
         rows = record(event)
         if not rows:
             return
