@@ -49,8 +49,8 @@ def was_to_be_looked_up(webhook: WebhookTransmissionQueue) -> bool:
     return webhook.enrich_by is not None and webhook.learning_time_status not in rollout.REASONS
 
 
-def has_to_wait(webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration) -> bool:
-    """Put a claimed completion off where its endpoint wants the final number and that may still come."""
+def put_off_if_early(webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration) -> bool:
+    """Put a claimed completion off where its endpoint wants the final number and that may still come; else False."""
     if not endpoint.holds or webhook.learning_time_is_final or not was_to_be_looked_up(webhook):
         return False
     return put_off(webhook, webhook.created + endpoint.waits_for_final)
