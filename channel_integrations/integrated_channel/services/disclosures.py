@@ -10,7 +10,7 @@ ends, and registered then.
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.db.models import F
@@ -24,15 +24,13 @@ from channel_integrations.integrated_channel.models import (
     WebhookDisclosure,
     WebhookTransmissionQueue,
 )
-
-if TYPE_CHECKING:
-    from channel_integrations.integrated_channel.services.write_back import Finished
+from channel_integrations.integrated_channel.services.finished import Finished
 
 #: rows deleted by one statement
 BATCH = 200
 
 
-def register(finished: "Sequence[Finished]", held: set[int]) -> None:
+def register(finished: Sequence[Finished], held: set[int]) -> None:
     """
     Write down what these attempts may have told; one INSERT for all that were sent for the first time.
 
@@ -40,7 +38,7 @@ def register(finished: "Sequence[Finished]", held: set[int]) -> None:
 
     :param held: the primary keys of webhooks whose lease had not been lost
     """
-    told = [each for each in finished if each.has_told]
+    told = [each for each in finished if each.is_disclosure]
     first = [each for each in told if each.number == 1 and each.webhook.pk in held]
     again = [each for each in told if not (each.number == 1 and each.webhook.pk in held)]
     known = _known([each.webhook for each in again]) if again else {}

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One signed POST to one endpoint, and what came of it."""
+"""One signed POST to one endpoint, and what came of it; and the threads in which these are made."""
 
+import os
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from django.utils import timezone
 
@@ -15,6 +17,29 @@ from channel_integrations.integrated_channel.signing import signature_headers
 from channel_integrations.integrated_channel.tracing import span, tell
 
 lines = LogLines(__name__)
+
+#: attempts under way at once in one process
+SENDERS = 32
+
+_pool: tuple[int, ThreadPoolExecutor] | None = None
+
+
+def submit(
+    endpoint: EnterpriseWebhookConfiguration,
+    webhook_id: str,
+    body: str,
+    secrets: list[str],
+    sign_in: SignedIn | TokenRequest,
+) -> Future:
+    """
+    ``send_signed``, in one of this process's threads; the future has its ``AttemptResult``.
+
+    The threads are made after the fork and kept, as are their connections to endpoints.
+    """
+    global _pool  # noqa: PLW0603  (one pool for each process)
+    if _pool is None or _pool[0] != os.getpid():
+        _pool = (os.getpid(), ThreadPoolExecutor(SENDERS, thread_name_prefix="webhook-sender"))
+    return _pool[1].submit(send_signed, endpoint, webhook_id, body, secrets, sign_in)
 
 
 def send_signed(
