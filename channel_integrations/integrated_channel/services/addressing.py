@@ -41,7 +41,7 @@ from channel_integrations.integrated_channel.services.outbox import insert_missi
 from channel_integrations.integrated_channel.services.owed import Owed, owed_for
 from channel_integrations.integrated_channel.services.sign_on import SignOns, sign_ons_of
 from channel_integrations.integrated_channel.services.webhook_routing import endpoint_owed
-from channel_integrations.integrated_channel.tracing import span, tell
+from channel_integrations.integrated_channel.tracing import set_attributes, span
 
 lines = LogLines(__name__)
 
@@ -141,7 +141,7 @@ def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
     with transaction.atomic() if shared.revisions else nullcontext():
         written = WebhookTransmissionQueue.objects.mark_addressed(addressed)
         insert_missing([row for pk, row in shared.revisions.items() if pk in written])
-    tell(addressed=len(addressed))
+    set_attributes(addressed=len(addressed))
 
 
 def _prefetch(

@@ -77,7 +77,7 @@ class Round:
         moved_any = moved_lately = False
         try:
             endpoint_gate.take_up_parked()
-            while time.monotonic() < deadline and slot.is_held():
+            while time.monotonic() < deadline and slot.keep():
                 addressed, started = address_due(), self._start()
                 if addressed or started or self.under_way:
                     moved_any = moved_lately = True

@@ -17,7 +17,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
-from channel_integrations.integrated_channel.formats.told import told_by
+from channel_integrations.integrated_channel.formats.disclosed import disclosed_by
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookDeliveryAttempt,
@@ -102,7 +102,7 @@ def _known(webhooks: Iterable[WebhookTransmissionQueue]) -> dict[Any, int]:
 
 
 def _of(webhook: WebhookTransmissionQueue, endpoint: Any, at: datetime) -> WebhookDisclosure:
-    told = told_by(webhook.body)
+    told = disclosed_by(webhook.body)
     return WebhookDisclosure(
         webhook_id=webhook.webhook_id,
         event_type=webhook.event_type,

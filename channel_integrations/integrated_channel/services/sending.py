@@ -14,7 +14,7 @@ from channel_integrations.integrated_channel.models import EnterpriseWebhookConf
 from channel_integrations.integrated_channel.models.attempt import AttemptResult
 from channel_integrations.integrated_channel.services.sign_in import NOTHING_TO_SHOW, SignedIn, TokenRequest
 from channel_integrations.integrated_channel.signing import signature_headers
-from channel_integrations.integrated_channel.tracing import span, tell
+from channel_integrations.integrated_channel.tracing import set_attributes, span
 
 lines = LogLines(__name__)
 
@@ -56,7 +56,7 @@ def send_signed(
     """
     with span("attempt", webhook_id=webhook_id, endpoint_id=endpoint.pk):
         result = _send(endpoint, webhook_id, body, secrets, sign_in)
-        tell(http_status=result.answer.status if result.answer else None, error=result.error or None)
+        set_attributes(http_status=result.answer.status if result.answer else None, error=result.error or None)
     return result
 
 
