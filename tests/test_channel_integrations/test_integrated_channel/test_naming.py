@@ -58,7 +58,7 @@ def test_by_the_sign_on_id_and_nothing_else(customer, learner):
     "extra_data",
     [IDS, {key: [value] for key, value in IDS.items()}, {**IDS, "PercipioUserUUID": f" {USER} "}],
 )
-def test_by_percipios_ids(customer, learner, extra_data):
+def test_percipio_knows_learners_by_its_own_ids(customer, learner, extra_data):
     endpoint = endpoint_of(customer, payload_format="percipio")
     sign_on(learner, **extra_data)
     assert named(endpoint, customer, learner) == {"user": USER, "orgid": ORG}
