@@ -45,7 +45,9 @@ def owed_for(webhooks: Sequence[Any]) -> dict[int, Owed | WebhookNotOwed]:
     for course_id, of_course in _by_course(webhooks).items():
         recipients = {
             (recipient.user_id, recipient.enterprise_customer_uuid): recipient
-            for recipient in find_recipients(course_id, {each.user_id for each in of_course} - {None}, (True, False))
+            for recipient in find_recipients(
+                course_id, {each.user_id for each in of_course} - {None}, with_switched_off=True
+            )
         }
         audit = without_audit_reporting(course_id, recipients.values())
         for webhook in of_course:

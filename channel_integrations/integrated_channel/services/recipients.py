@@ -24,7 +24,7 @@ from channel_integrations.integrated_channel.services import reasons
 
 
 class Wants(NamedTuple):
-    """What one endpoint wants, and whether its operator has it switched on."""
+    """What one endpoint wants, and whether its operator has it switched on; the names are those of its columns."""
 
     send_from: datetime
     all_completions: bool
@@ -143,20 +143,20 @@ def customers_of(user_id: int) -> dict[UUID, bool]:
     return found
 
 
-def find_recipients(
-    course_id: str, user_ids: Iterable[int], endpoint_states: Sequence[bool] = (True,)
-) -> list[Recipient]:
+def find_recipients(course_id: str, user_ids: Iterable[int], *, with_switched_off: bool = False) -> list[Recipient]:
     """
-    Every linked, active customer with an endpoint (switched on, unless told otherwise) of these learners.
+    Every linked, active customer with an endpoint of these learners.
 
     ``Recipient.reason_against`` then tells which of them get a webhook. One query; two more where a customer asks for
     consent.
+
+    :param with_switched_off: take in endpoints that their operators have switched off
     """
     rows = (
         EnterpriseCustomerUser.objects.filter(
             user_id__in=list(user_ids),
             enterprise_customer__active=True,
-            enterprise_customer__webhook_endpoints__active__in=endpoint_states,
+            enterprise_customer__webhook_endpoints__active__in=(True, False) if with_switched_off else (True,),
         )
         .annotate(
             sponsored=FilteredRelation(
@@ -172,14 +172,7 @@ def find_recipients(
             "sponsored__pk",
             "enterprise_customer__enable_data_sharing_consent",
             "enterprise_customer__enforce_data_sharing_consent",
-            "enterprise_customer__webhook_endpoints__send_from",
-            "enterprise_customer__webhook_endpoints__all_completions",
-            "enterprise_customer__webhook_endpoints__learning_time",
-            "enterprise_customer__webhook_endpoints__active",
-            "enterprise_customer__webhook_endpoints__sends_completions",
-            "enterprise_customer__webhook_endpoints__sends_enrollments",
-            "enterprise_customer__webhook_endpoints__learning_time_timing",
-            "enterprise_customer__webhook_endpoints__hold_hours",
+            *(f"enterprise_customer__webhook_endpoints__{name}" for name in Wants._fields),
         )
     )
     recipients: dict[int, Recipient] = {}
