@@ -60,7 +60,7 @@ def post(method="POST", content_type="application/json", **changes):
         (EXPECTED, [Received("POST", "application/json", None, 0.0)], "WRONG: body"),
     ],
 )
-def test_the_verdict(expected, received, verdict):
+def test_what_arrived_is_judged_by_what_was_expected(expected, received, verdict):
     assert judge(expected, received) == verdict
 
 

@@ -116,7 +116,7 @@ def test_the_schema_is_one():
     Draft202012Validator.check_schema(SCHEMA)
 
 
-def test_a_completion(endpoint, learner, receiver, snowflake):
+def test_percipio_gets_a_completion_as_its_schema_says(endpoint, learner, receiver, snowflake):
     snowflake.add(learner.id, COURSE, endpoint.enterprise_customer.uuid, 5400)
     grade_event(learner)
     tasks.enrich_and_send_completion_webhook()
@@ -134,7 +134,7 @@ def test_a_completion_without_learning_time(endpoint, learner, receiver, omitted
     assert sent(receiver).get("duration_spent", "absent") == ("absent" if omitted else None)
 
 
-def test_an_enrolment(learner, receiver):
+def test_percipio_gets_an_enrolment_as_its_schema_says(learner, receiver):
     enrollment_event(learner)
     WebhookTransmissionQueue.objects.update(due_at=timezone.now())
     tasks.process_webhook_queue()
@@ -149,7 +149,7 @@ def test_null_by_agreement(endpoint, receiver):
     check(sent(receiver))
 
 
-def test_a_test_event(endpoint, receiver):
+def test_percipio_gets_a_test_event_as_its_schema_says(endpoint, receiver):
     send_test_event(endpoint)
     check(sent(receiver))
     assert sent(receiver)["content_id"] == "course:test+test" and "course:test+test" in PAGE

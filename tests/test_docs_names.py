@@ -161,6 +161,14 @@ def test_every_error_code_of_an_attempt_is_explained():
     assert {error.code for error in codes.delivery_errors()} | {"internal"} == set(codes.ERRORS)
 
 
+@pytest.mark.parametrize("package", ["integrated_channel", "integrated_channel/services"])
+def test_the_map_of_a_package_has_its_modules(package):
+    """The left column of its docstring's tables."""
+    there = {path.stem for path in (PACKAGE / package).iterdir() if not path.name.startswith("__")}
+    rows = re.findall(r"^    +(\w+(?:, \w+)*)  ", SOURCES[PACKAGE / package / "__init__.py"], re.M)
+    assert sorted(", ".join(rows).split(", ")) == sorted(there)
+
+
 @pytest.mark.parametrize("status", WebhookStatus)
 def test_the_page_for_the_night_knows_every_status(status):
     page = TEXTS["docs/how-tos/the_partner_got_nothing.md"]

@@ -108,7 +108,7 @@ def test_a_completion_that_says_as_of_when_and_its_revision(endpoint, snowflake,
     assert received(receiver)["completion"]["learning_time"] == 6000
 
 
-def test_an_enrolment(endpoint, receiver):
+def test_an_enrolment_is_as_its_schema_says(endpoint, receiver):
     EnterpriseWebhookConfiguration.objects.update(sends_enrollments=True)
     enrollment_event(make_learner(endpoint.enterprise_customer, email=""))
     WebhookTransmissionQueue.objects.update(due_at=timezone.now())
@@ -133,7 +133,7 @@ def test_whatever_an_endpoint_chooses(endpoint, receiver, naming, event):
 
 
 @pytest.mark.parametrize("naming", LearnerNaming.values)
-def test_an_erasure(endpoint, receiver, naming):
+def test_an_erasure_is_as_its_schema_says(endpoint, receiver, naming):
     EnterpriseWebhookConfiguration.objects.update(sends_erasures=True, learner_naming=naming)
     learner = make_learner(endpoint.enterprise_customer, email="")
     UserSocialAuth.objects.create(user=learner, provider="tpa-saml", uid="acme:4711")
@@ -146,7 +146,7 @@ def test_an_erasure(endpoint, receiver, naming):
     assert received(receiver)["learner"] == named
 
 
-def test_a_test_event(endpoint, receiver):
+def test_a_test_event_is_as_its_schema_says(endpoint, receiver):
     send_test_event(endpoint)
     check(received(receiver), "test")
 

@@ -21,7 +21,7 @@ from channel_integrations.integrated_channel.services.enrollments import record_
 from channel_integrations.integrated_channel.services.erasure import ask_to_erase
 from channel_integrations.integrated_channel.services.outbox import record_pass
 from channel_integrations.integrated_channel.services.retention import scrub_learner
-from channel_integrations.integrated_channel.tracing import tell
+from channel_integrations.integrated_channel.tracing import set_attributes
 
 lines = LogLines(__name__)
 
@@ -49,12 +49,12 @@ def _receive(record: Callable[[dict], list[WebhookTransmissionQueue]], event: di
     """Make the rows, and have a worker woken after the commit."""
     started = time.monotonic()
     try:
-        wake_up.pay_owed()
+        wake_up.make_missed_calls()
         rows = record(event)
         if not rows:
             return
         transaction.on_commit(lambda: wake_up.for_new_rows(rows))
-        tell(webhooks=len(rows), webhook_ids=",".join(str(row.webhook_id) for row in rows))
+        set_attributes(webhooks=len(rows), webhook_ids=",".join(str(row.webhook_id) for row in rows))
     except MalformedEvent as err:
         lines.error("webhook_handler", "malformed_event", reason=err)
         return

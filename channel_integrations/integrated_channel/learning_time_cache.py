@@ -81,7 +81,8 @@ def _give_turn_back(turn: str) -> None:
 
 
 def cache_key(key: LearningTimeKey) -> str:
-    facts = json.dumps(list(key), default=date.isoformat)  # ASCII, whatever a course is called
+    """Its name in the cache, one that memcached takes; the number in it changes with the shape of what is kept."""
+    facts = json.dumps(list(key), default=date.isoformat)
     return f"channel_webhooks.learning_time.2.{hashlib.sha256(facts.encode()).hexdigest()}"
 
 
@@ -112,6 +113,7 @@ def _is_entry(entry: Any) -> bool:
 
 
 def keep(found: Mapping[LearningTimeKey, KnownTime]) -> None:
+    """Let the cache know answers, for ``conf.learning_time_cache_seconds()``."""
     seconds = conf.learning_time_cache_seconds()
     if not found or not seconds:
         return

@@ -47,7 +47,7 @@ def enrich_and_send_completion_webhook(webhook_id: str | None = None) -> None:
     On ``edx.lms.core.webhook_enrichment``. ``webhook_id`` is taken, and ignored, since messages of an earlier release
     may be in the queue: one call serves all.
     """
-    wake_up.pay_owed()
+    wake_up.make_missed_calls()
     heartbeat.beat(heartbeat.ENRICHMENT)
     enrichment.enrich_in_slot(hand_over=wake_up.delivery)
 
@@ -58,7 +58,7 @@ def enrich_and_send_completion_webhook(webhook_id: str | None = None) -> None:
 def process_webhook_queue(circulating_token: str | None = None) -> None:
     """Deliver what is due, tidy up after lost wake-ups, and keep one wake-up circulating while rows are unfinished."""
     started = time.monotonic()
-    wake_up.pay_owed()
+    wake_up.make_missed_calls()
     slot = delivery.free_slot()
     if slot or circulating_token:
         # Before anything else: a worker that is killed from here on leaves a successor in the broker.

@@ -21,7 +21,7 @@ def span(step: str, **attributes: Any) -> Iterator[None]:
     with ExitStack() as stack:
         with suppress(Exception):
             stack.enter_context(function_trace(f"{PREFIX}.{step}"))
-        tell(**attributes)
+        set_attributes(**attributes)
         try:
             yield
         finally:
@@ -29,7 +29,7 @@ def span(step: str, **attributes: Any) -> Iterator[None]:
                 stack.pop_all().close()
 
 
-def tell(**attributes: Any) -> None:
+def set_attributes(**attributes: Any) -> None:
     """Attributes of the span that is open, or of the request or task around it; None says nothing."""
     for name, value in attributes.items():
         if value is not None:

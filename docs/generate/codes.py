@@ -5,7 +5,7 @@ import inspect
 import re
 from itertools import groupby
 
-from channel_integrations.integrated_channel.admin.attempt import ERRORS
+from channel_integrations.integrated_channel.admin.attempt_errors import ERRORS
 from channel_integrations.integrated_channel.exceptions import DeliveryFailed, LearningTimeUnavailable
 from channel_integrations.integrated_channel.services import suppression
 from channel_integrations.integrated_channel.services.retry import Outcome, classify

@@ -3,8 +3,8 @@
 
 import re
 
-from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.settings.common import DEFAULTS
+from channel_integrations.integrated_channel.settings.rules import WHOLE_NUMBERS
 from docs.generate import PACKAGE, prose
 
 APP = PACKAGE / "integrated_channel"
@@ -63,8 +63,7 @@ def _entry(name: str, description: str, default: str, bounds: str, of_toggle: bo
 
 
 def _bounds(name: str) -> str:
-    numbers = {number.name: number for number in conf._WHOLE_NUMBERS}
-    if name in numbers:
-        number = numbers[name]
+    if name in WHOLE_NUMBERS:
+        number = WHOLE_NUMBERS[name]
         return f"a whole number of {number.unit}, {number.minimum} to {number.maximum}"
     return "`True` or `False`" if isinstance(DEFAULTS[name], bool) else ""

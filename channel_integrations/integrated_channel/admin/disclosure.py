@@ -7,14 +7,12 @@ It can be exported by whoever may see personal data; each export is in Django's 
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import path
 from django.utils import timezone
@@ -25,9 +23,8 @@ from django.views.decorators.http import require_POST
 from enterprise.models import EnterpriseCustomer
 
 from channel_integrations.integrated_channel.admin.moments import NONE, unbroken
-from channel_integrations.integrated_channel.admin.read_only import CappedReadOnlyAdmin
+from channel_integrations.integrated_channel.admin.read_only import LearnerListAdmin
 from channel_integrations.integrated_channel.models import Erasure, WebhookDisclosure
-from channel_integrations.integrated_channel.numbers_in_text import number_of
 from channel_integrations.integrated_channel.permissions import may_see_personal_data
 from channel_integrations.integrated_channel.services.disclosure_export import as_csv, as_json, facts_of
 
@@ -53,11 +50,10 @@ class ErasureFilter(admin.SimpleListFilter):
         return queryset.filter(erasure=self.value()) if self.value() in Erasure.values else queryset.none()
 
 
-class DisclosureAdmin(CappedReadOnlyAdmin):
+class DisclosureAdmin(LearnerListAdmin):
     """Disclosures, read only; whose they are for whoever may see personal data."""
 
     list_display = ("told", "user_id", "customer", "endpoint", "erased", "basis", "what")
-    list_display_links = None
     list_filter = (ErasureFilter,)
     ordering = ("-pk",)
     search_fields = ("=user_id", "=enterprise_customer_uuid")
@@ -97,29 +93,13 @@ class DisclosureAdmin(CappedReadOnlyAdmin):
         label = disclosure.get_erasure_display()
         return f"{label}: {disclosure.erasure_webhook_id}" if disclosure.erasure_webhook_id else label
 
-    # Who may see what
+    # Django's own pages
 
     def get_queryset(self, request):
         """With customers' names, and without what would have to be decrypted and is not shown."""
         customers = EnterpriseCustomer.objects.filter(pk=OuterRef("enterprise_customer_uuid"))
         named = super().get_queryset(request).annotate(customer_name=Subquery(customers.values("name")))
         return named.defer("identifier")
-
-    def get_list_display(self, request):
-        return [name for name in self.list_display if name != "user_id" or may_see_personal_data(request)]
-
-    def get_fields(self, request, obj=None):
-        return self.get_list_display(request)
-
-    def get_search_results(self, request, queryset, search_term):
-        """All the words must fit, each one id; a user id for whoever may see it."""
-        for word in search_term.split():
-            queryset = queryset.filter(_with_id(word, may_see_personal_data(request)))
-        return queryset, False
-
-    def lookup_allowed(self, lookup, *args) -> bool:
-        """What is not shown cannot be guessed at in the address either."""
-        return lookup == ErasureFilter.parameter_name
 
     def changelist_view(self, request, extra_context=None):
         shown = {
@@ -163,13 +143,3 @@ class DisclosureAdmin(CappedReadOnlyAdmin):
             action_flag=CHANGE,
             change_message=said % {"format": kind, "query": request.GET.urlencode() or gettext("everything")},
         )
-
-
-def _with_id(word: str, whose: bool) -> Any:
-    number = number_of(word)
-    if number is not None:
-        return Q(user_id=number) if whose else Q(pk__in=())
-    try:
-        return Q(enterprise_customer_uuid=UUID(word))
-    except ValueError:
-        return Q(pk__in=())

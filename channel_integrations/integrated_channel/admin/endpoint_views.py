@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from channel_integrations.integrated_channel import wake_up
-from channel_integrations.integrated_channel.admin.attempt import ERRORS
+from channel_integrations.integrated_channel.admin.attempt_errors import ERRORS
 from channel_integrations.integrated_channel.admin.endpoint_state import parked_for
 from channel_integrations.integrated_channel.exceptions import SecretUnreadable
 from channel_integrations.integrated_channel.models import (

@@ -7,7 +7,6 @@ Django's admin history of that learner, by ids.
 """
 
 from typing import Any
-from uuid import UUID
 
 from django import forms
 from django.contrib import admin
@@ -27,7 +26,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from channel_integrations.integrated_channel.admin.moments import unbroken
-from channel_integrations.integrated_channel.admin.read_only import CappedReadOnlyAdmin
+from channel_integrations.integrated_channel.admin.read_only import LearnerListAdmin
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookTransmissionQueue,
@@ -86,11 +85,10 @@ class ReasonFilter(admin.SimpleListFilter):
         return queryset.filter(reason=self.value()) if self.value() in REASONS else queryset.none()
 
 
-class SuppressionAdmin(CappedReadOnlyAdmin):
+class SuppressionAdmin(LearnerListAdmin):
     """Passes that made no webhook, read only; whose they are for whoever may see personal data."""
 
     list_display = ("noted", "customer", "user_id", "course_id", "passed", "reason")
-    list_display_links = None
     list_filter = (ReasonFilter,)
     #: as the index has them: nothing is sorted, however many there are
     ordering = ("-noted_at", "-reason", "-pk")
@@ -111,40 +109,14 @@ class SuppressionAdmin(CappedReadOnlyAdmin):
     def passed(self, suppression):
         return unbroken(suppression.passed_at)
 
-    # Who may see what
+    # Django's own pages
 
-    def may_see_whose(self, request: HttpRequest) -> bool:
-        return may_see_personal_data(request)
-
-    def get_list_display(self, request):
-        return [name for name in self.list_display if name != "user_id" or self.may_see_whose(request)]
-
-    def get_fields(self, request, obj=None):
-        return self.get_list_display(request)
-
-    def get_search_results(self, request, queryset, search_term):
-        """All the words must fit, each one id; a user id for whoever may see it."""
-        for word in search_term.split():
-            queryset = queryset.filter(self._with_id(word, self.may_see_whose(request)))
-        return queryset, False
-
-    def lookup_allowed(self, lookup, *args) -> bool:
-        """What is not shown cannot be guessed at in the address either."""
-        return lookup == ReasonFilter.parameter_name
+    def with_other_id(self, word: str) -> Any:
+        return Q(course_id=word)
 
     def changelist_view(self, request, extra_context=None):
-        shown = {"title": _("Passes that made no webhook"), "may_explain": self.may_see_whose(request)}
+        shown = {"title": _("Passes that made no webhook"), "may_explain": may_see_personal_data(request)}
         return super().changelist_view(request, {**shown, **(extra_context or {})})
-
-    @staticmethod
-    def _with_id(word: str, whose: bool) -> Q:
-        if word.isascii() and word.isdigit():
-            user_id = number_of(word) if whose else None
-            return Q(user_id=user_id) if user_id is not None else Q(pk__in=())
-        try:
-            return Q(enterprise_customer_uuid=UUID(word))
-        except ValueError:
-            return Q(course_id=word)
 
     # The explanation of one completion
 
@@ -155,7 +127,7 @@ class SuppressionAdmin(CappedReadOnlyAdmin):
 
     def explain_view(self, request: HttpRequest) -> HttpResponse:
         """Ask, by GET; answer, by POST. ``?webhook=`` and a webhook's primary key fill the form in."""
-        if not self.may_see_whose(request):
+        if not may_see_personal_data(request):
             raise PermissionDenied
         form = SubjectForm(request.POST if request.method == "POST" else None, initial=_initial(request))
         shown: dict[str, Any] = {}

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.models import FINISHED, HELD, WebhookStatus, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.models.webhook_queryset import is_leased
 from channel_integrations.integrated_channel.services.cancellation import CANCELLABLE, cancel
 from channel_integrations.integrated_channel.services.replay import PER_MINUTE, REPLAYABLE, Selection, replay
 
@@ -31,11 +32,6 @@ class Row(NamedTuple):
     lease_token: UUID | None
     due_at: Any
     event_type: str
-
-    @property
-    def is_held(self) -> bool:
-        """Whether a worker works at it right now."""
-        return self.lease_token is not None and self.due_at > timezone.now()
 
 
 class Plan(NamedTuple):
@@ -130,7 +126,9 @@ class Cancellation(Operation):
     def why_not(self, row: Row) -> Any:
         if row.status in FINISHED:
             return _("finished: they were delivered, have failed for good, or are cancelled")
-        return _("being worked at right now: what is being sent cannot be called back") if row.is_held else None
+        if is_leased(row, timezone.now()):
+            return _("being worked at right now: what is being sent cannot be called back")
+        return None
 
     def do(self, webhook_ids: Sequence[UUID], user: Any) -> tuple[Any, int]:
         rows = WebhookTransmissionQueue.objects

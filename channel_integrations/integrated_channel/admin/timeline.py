@@ -8,7 +8,7 @@ from django.utils.html import format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from channel_integrations.integrated_channel.admin.attempt import ERRORS
+from channel_integrations.integrated_channel.admin.attempt_errors import ERRORS
 from channel_integrations.integrated_channel.admin.moments import NONE, unbroken
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.erasures import LEARNER_ERASED

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.templatetags.admin_urls import admin_urlname
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
@@ -155,17 +155,10 @@ class WebhookAdmin(WebhookViews, CappedReadOnlyAdmin):
     def passed(self, webhook):
         return written(webhook.occurred_at)
 
-    # Who may do what, and what may be asked
+    # What may be asked
 
-    def lookup_allowed(self, lookup, *args) -> bool:
-        """What the filters ask for alone: the rest could guess at what is not shown, or read the whole table."""
-        return lookup in {each.parameter_name for each in webhook_filters.FILTERS}
-
-    def get_search_results(self, request, queryset, search_term):
-        """All the words must fit, each one id."""
-        for word in search_term.split():
-            queryset = search(queryset, request, word)
-        return queryset, False
+    def narrowed_by(self, request: HttpRequest, queryset: QuerySet, word: str) -> QuerySet:
+        return search(queryset, request, word)
 
     def get_queryset(self, request):
         customers = EnterpriseCustomer.objects.filter(pk=OuterRef("enterprise_customer_uuid"))

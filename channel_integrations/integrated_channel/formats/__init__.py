@@ -9,10 +9,10 @@ A format builds the body of each event from the webhook's row and the facts abou
 from typing import Any
 
 from channel_integrations.integrated_channel.exceptions import WebhookNotWritable
+from channel_integrations.integrated_channel.formats.encoding import iso_utc, to_body
 from channel_integrations.integrated_channel.formats.format import Facts, NumberFacts, Optional, PayloadFormat
 from channel_integrations.integrated_channel.formats.percipio import PERCIPIO
 from channel_integrations.integrated_channel.formats.standard import STANDARD
-from channel_integrations.integrated_channel.formats.written import iso_utc, to_body
 
 __all__ = [
     "FORMATS",

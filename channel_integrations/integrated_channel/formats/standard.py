@@ -7,8 +7,8 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
+from channel_integrations.integrated_channel.formats.encoding import iso_utc
 from channel_integrations.integrated_channel.formats.format import Facts, Optional, PayloadFormat
-from channel_integrations.integrated_channel.formats.written import iso_utc
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION, COURSE_COMPLETION_REVISED
 
 

@@ -59,12 +59,12 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the same as JSON")
 
 
-def said(options: dict[str, Any], text: str, facts: Any) -> str:
+def text_or_json(options: dict[str, Any], text: str, facts: Any) -> str:
     """What to print: the text, or with ``--json`` the facts behind it, on one line."""
     return json.dumps(facts, default=str, ensure_ascii=False) if options["json"] else text
 
 
-def found(find: Callable[[str], Any], text: str) -> Any:
+def find_typed(find: Callable[[str], Any], text: str) -> Any:
     """
     What a finder of learners, customers or course runs finds by what was typed.
 

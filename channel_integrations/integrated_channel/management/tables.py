@@ -3,6 +3,9 @@
 
 from collections.abc import Iterator, Sequence
 
+#: a title, and rows of cells, the headings first
+Table = tuple[str, Sequence[Sequence[str]]]
+
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """A line for each row, the headings' included: the first column to the left, the others to the right."""

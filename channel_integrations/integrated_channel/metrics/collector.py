@@ -9,7 +9,7 @@ from django.utils import timezone
 
 import channel_integrations
 from channel_integrations.integrated_channel import conf
-from channel_integrations.integrated_channel.metrics import catalogue as has
+from channel_integrations.integrated_channel.metrics import catalogue
 from channel_integrations.integrated_channel.metrics.text_format import Sample, written
 from channel_integrations.integrated_channel.models import UNFINISHED, WebhookHeartbeat, WebhookRollout
 from channel_integrations.integrated_channel.services.figures import (
@@ -22,22 +22,22 @@ from channel_integrations.integrated_channel.services.figures import (
 )
 from channel_integrations.integrated_channel.services.figures.percentiles import Percentiles
 
-WINDOWS = {has.LATELY: timedelta(minutes=5), has.HOUR: timedelta(hours=1)}
+WINDOWS = {catalogue.LATELY: timedelta(minutes=5), catalogue.HOUR: timedelta(hours=1)}
 #: of a webhook whose learning time was never meant to be looked up; a label without a value would be no label
 NEVER_MEANT = "never_meant"
 
 
 def scrape() -> str:
     """Every metric, in Prometheus' text format."""
-    return written(has.METRICS, samples())
+    return written(catalogue.METRICS, samples())
 
 
 def samples() -> Iterator[Sample]:
     """Every sample, the time that they took last."""
     started = time.monotonic()
     now, owed = timezone.now(), backlog.owed()
-    latest = deliveries.latest(WINDOWS[has.HOUR])
-    snowflake = lookups.snowflake_since(WINDOWS[has.HOUR])
+    latest = deliveries.latest(WINDOWS[catalogue.HOUR])
+    snowflake = lookups.snowflake_since(WINDOWS[catalogue.HOUR])
     yield from _backlog(owed, now)
     for figures in endpoints.endpoints():
         yield from _endpoint(figures, now)
@@ -46,84 +46,84 @@ def samples() -> Iterator[Sample]:
     yield from _lookups(snowflake)
     yield from _targets(targets.targets(latest, owed, snowflake))
     yield from _processes(now)
-    yield Sample(has.SCRAPE, (), time.monotonic() - started)
+    yield Sample(catalogue.SCRAPE, (), time.monotonic() - started)
 
 
 def _backlog(owed: backlog.Owed, now: datetime) -> Iterator[Sample]:
     for status, count in owed.by_status.items():
-        yield Sample(has.WAITING, (status,), count)
+        yield Sample(catalogue.WAITING, (status,), count)
     for queue, count in owed.due.items():
-        yield Sample(has.DUE, (queue,), count)
+        yield Sample(catalogue.DUE, (queue,), count)
     for status in UNFINISHED:
-        yield Sample(has.LATE, (status,), owed.late.get(status, 0))
-    yield Sample(has.HELD_BACK, (), owed.held_back)
-    yield Sample(has.OLDEST_DUE_AGE, (), _age(owed.oldest_due_at or now, now))
+        yield Sample(catalogue.LATE, (status,), owed.late.get(status, 0))
+    yield Sample(catalogue.HELD_BACK, (), owed.held_back)
+    yield Sample(catalogue.OLDEST_DUE_AGE, (), _age(owed.oldest_due_at or now, now))
 
 
 def _endpoint(figures: endpoints.EndpointFigures, now: datetime) -> Iterator[Sample]:
     endpoint = figures.endpoint
     which = (endpoint.pk, endpoint.region)
     for state in endpoints.STATES:
-        yield Sample(has.ENDPOINT_STATE, (*which, state), state == figures.state)
-    yield Sample(has.ENDPOINT_PENDING, which, figures.pending)
-    yield Sample(has.ENDPOINT_PARKED, which, figures.parked)
-    yield Sample(has.ENDPOINT_OLDEST_DUE_AGE, which, _age(figures.oldest_due_at or now, now))
-    yield Sample(has.ENDPOINT_OPENS_IN, which, _age(now, figures.opens_at or now))
+        yield Sample(catalogue.ENDPOINT_STATE, (*which, state), state == figures.state)
+    yield Sample(catalogue.ENDPOINT_PENDING, which, figures.pending)
+    yield Sample(catalogue.ENDPOINT_PARKED, which, figures.parked)
+    yield Sample(catalogue.ENDPOINT_OLDEST_DUE_AGE, which, _age(figures.oldest_due_at or now, now))
+    yield Sample(catalogue.ENDPOINT_OPENS_IN, which, _age(now, figures.opens_at or now))
     if figures.disabled_by:
-        yield Sample(has.ENDPOINT_DISABLED_IN, which, _age(now, figures.disabled_by))
+        yield Sample(catalogue.ENDPOINT_DISABLED_IN, which, _age(now, figures.disabled_by))
     health = getattr(endpoint, "health", None)
-    yield Sample(has.ENDPOINT_FAILURES, which, health.failures if health else 0)
+    yield Sample(catalogue.ENDPOINT_FAILURES, which, health.failures if health else 0)
     if health and health.last_success_at:
-        yield Sample(has.ENDPOINT_LAST_SUCCESS_AGE, which, _age(health.last_success_at, now))
+        yield Sample(catalogue.ENDPOINT_LAST_SUCCESS_AGE, which, _age(health.last_success_at, now))
 
 
 def _outcomes() -> Iterator[Sample]:
     for window, duration in WINDOWS.items():
         for status, count in outcomes.finished_since(duration).items():
-            yield Sample(has.FINISHED, (status, window), count)
-    for answer, count in outcomes.attempts_since(WINDOWS[has.LATELY]).items():
-        yield Sample(has.ATTEMPTS, (answer, has.LATELY), count)
-    for reason, count in outcomes.suppressed_since(WINDOWS[has.HOUR]).items():
-        yield Sample(has.SUPPRESSED, (reason, has.HOUR), count)
+            yield Sample(catalogue.FINISHED, (status, window), count)
+    for answer, count in outcomes.attempts_since(WINDOWS[catalogue.LATELY]).items():
+        yield Sample(catalogue.ATTEMPTS, (answer, catalogue.LATELY), count)
+    for reason, count in outcomes.suppressed_since(WINDOWS[catalogue.HOUR]).items():
+        yield Sample(catalogue.SUPPRESSED, (reason, catalogue.HOUR), count)
 
 
 def _deliveries(latest: deliveries.Deliveries) -> Iterator[Sample]:
-    yield Sample(has.DELIVERIES, (has.HOUR,), latest.count)
+    yield Sample(catalogue.DELIVERIES, (catalogue.HOUR,), latest.count)
     parts = {"total": latest.total(), "waiting": latest.waiting(), "lookup": latest.lookup(), "post": latest.post()}
     for part, found in parts.items():
         for quantile, seconds in _quantiles(found):
-            yield Sample(has.DELIVERY, (part, quantile, has.HOUR), seconds)
+            yield Sample(catalogue.DELIVERY, (part, quantile, catalogue.HOUR), seconds)
     for status, count in latest.learning_times().items():
-        yield Sample(has.LEARNING_TIME, (status or NEVER_MEANT, has.HOUR), count)
+        yield Sample(catalogue.LEARNING_TIME, (status or NEVER_MEANT, catalogue.HOUR), count)
 
 
 def _lookups(snowflake: lookups.SnowflakeFigures) -> Iterator[Sample]:
-    yield Sample(has.LOOKUPS, (has.HOUR,), snowflake.statements)
-    yield Sample(has.LOOKUPS_FAILED, (has.HOUR,), snowflake.failed)
-    yield Sample(has.LOOKUPS_ASKED, (has.HOUR,), snowflake.asked)
-    yield Sample(has.LOOKUPS_FOUND, (has.HOUR,), snowflake.found)
-    yield Sample(has.WAKES, (has.HOUR,), snowflake.wakes)
+    yield Sample(catalogue.LOOKUPS, (catalogue.HOUR,), snowflake.statements)
+    yield Sample(catalogue.LOOKUPS_FAILED, (catalogue.HOUR,), snowflake.failed)
+    yield Sample(catalogue.LOOKUPS_ASKED, (catalogue.HOUR,), snowflake.asked)
+    yield Sample(catalogue.LOOKUPS_FOUND, (catalogue.HOUR,), snowflake.found)
+    yield Sample(catalogue.WAKES, (catalogue.HOUR,), snowflake.wakes)
     if snowflake.p50_ms is not None and snowflake.p95_ms is not None:
         for quantile, milliseconds in _quantiles(Percentiles(snowflake.p50_ms, snowflake.p95_ms)):
-            yield Sample(has.LOOKUP, (quantile, has.HOUR), milliseconds / 1000)
+            yield Sample(catalogue.LOOKUP, (quantile, catalogue.HOUR), milliseconds / 1000)
 
 
 def _targets(found: list[targets.Target]) -> Iterator[Sample]:
     for target in found:
-        yield Sample(has.TARGET_LIMIT, (target.name, target.unit), target.limit)
+        yield Sample(catalogue.TARGET_LIMIT, (target.name, target.unit), target.limit)
         if target.value is not None and target.is_met is not None:
-            yield Sample(has.TARGET_VALUE, (target.name, target.unit), target.value)
-            yield Sample(has.TARGET_MET, (target.name,), target.is_met)
+            yield Sample(catalogue.TARGET_VALUE, (target.name, target.unit), target.value)
+            yield Sample(catalogue.TARGET_MET, (target.name,), target.is_met)
 
 
 def _processes(now: datetime) -> Iterator[Sample]:
     for beat in WebhookHeartbeat.objects.order_by("pk"):
-        yield Sample(has.HEARTBEAT_AGE, (beat.pk,), _age(beat.beat_at, now))
+        yield Sample(catalogue.HEARTBEAT_AGE, (beat.pk,), _age(beat.beat_at, now))
     decision = WebhookRollout.newest()
-    yield Sample(has.ENABLED, (), conf.enrichment_enabled())
-    yield Sample(has.PERCENT, (), decision.percentage)
-    yield Sample(has.PAUSED, (), decision.paused)
-    yield Sample(has.BUILD, (channel_integrations.__version__,), 1)
+    yield Sample(catalogue.ENABLED, (), conf.enrichment_enabled())
+    yield Sample(catalogue.PERCENT, (), decision.percentage)
+    yield Sample(catalogue.PAUSED, (), decision.paused)
+    yield Sample(catalogue.BUILD, (channel_integrations.__version__,), 1)
 
 
 def _quantiles(found: Percentiles | None) -> Iterator[tuple[str, float]]:

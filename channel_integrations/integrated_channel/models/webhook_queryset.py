@@ -38,6 +38,11 @@ class EnrichmentOutcome(NamedTuple):
     as_of: date | None = None
 
 
+def is_leased(row: Any, now: datetime) -> bool:
+    """Whether a worker works at a row right now, by its ``lease_token`` and ``due_at``; an ended lease is nobody's."""
+    return row.lease_token is not None and row.due_at > now
+
+
 def _its_time(due: str, now: datetime, early: timedelta) -> models.Q:
     """Due now, or so much later where nobody has leased it; ``due`` is the name to ask by."""
     its_time = models.Q(**{f"{due}__lte": now})

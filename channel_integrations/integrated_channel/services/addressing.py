@@ -12,7 +12,6 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.exceptions import (
     IdsMissing,
@@ -29,23 +28,20 @@ from channel_integrations.integrated_channel.models import (
     WebhookStatus,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.models.webhook import ENDPOINT_DELETED
 from channel_integrations.integrated_channel.services import (
     disclosures,
     final_number,
     naming,
-    reasons,
     revisions,
     rollout,
 )
 from channel_integrations.integrated_channel.services.enrollments import look_again_at
 from channel_integrations.integrated_channel.services.held import next_look
 from channel_integrations.integrated_channel.services.outbox import insert_missing
-from channel_integrations.integrated_channel.services.recipients import Owed, owed_for
-from channel_integrations.integrated_channel.services.region_service import find_region
+from channel_integrations.integrated_channel.services.owed import Owed, owed_for
 from channel_integrations.integrated_channel.services.sign_on import SignOns, sign_ons_of
-from channel_integrations.integrated_channel.services.webhook_routing import endpoint_for
-from channel_integrations.integrated_channel.tracing import span, tell
+from channel_integrations.integrated_channel.services.webhook_routing import endpoint_owed
+from channel_integrations.integrated_channel.tracing import set_attributes, span
 
 lines = LogLines(__name__)
 
@@ -56,10 +52,10 @@ ADDRESSED_LATELY = timedelta(minutes=10)
 
 
 @dataclass
-class _Around:
+class _Shared:
     """What rows that are addressed together share, and the revisions that they may ask for, by primary key."""
 
-    known: naming.Known
+    prefetched: naming.Prefetched
     originals: Mapping[UUID, WebhookTransmissionQueue]
     revisions: dict[int, WebhookTransmissionQueue] = field(default_factory=dict)
 
@@ -122,7 +118,7 @@ def _require_still_owed(
     if isinstance(owed, WebhookNotOwed):
         raise owed
     if owed:
-        _endpoint_of(webhook, owed, sign_ons)
+        endpoint_owed(webhook, owed, sign_ons)
         webhook.basis = owed.recipient.basis
 
 
@@ -135,31 +131,33 @@ def _address(webhooks: Sequence[WebhookTransmissionQueue]) -> None:
     addressed = [webhook for webhook in webhooks if webhook.event_type == LEARNER_ERASED]
     webhooks = [webhook for webhook in webhooks if webhook.event_type != LEARNER_ERASED]
     owed = owed_for(webhooks)
-    around = _Around(_known(webhooks, owed), revisions.originals_of(webhooks))
+    shared = _Shared(_prefetch(webhooks, owed), revisions.originals_of(webhooks))
     for webhook in webhooks:
         try:
-            if _is_addressed(webhook, owed[webhook.pk], around):
+            if _try_to_address(webhook, owed[webhook.pk], shared):
                 addressed.append(webhook)
         except Exception as err:  # One row's trouble must not hold up the others; its lease ends, it is tried again.
             lines.failure("webhook_addressing", err, webhook_id=webhook.webhook_id)
-    with transaction.atomic() if around.revisions else nullcontext():
+    with transaction.atomic() if shared.revisions else nullcontext():
         written = WebhookTransmissionQueue.objects.mark_addressed(addressed)
-        insert_missing([row for pk, row in around.revisions.items() if pk in written])
-    tell(addressed=len(addressed))
+        insert_missing([row for pk, row in shared.revisions.items() if pk in written])
+    set_attributes(addressed=len(addressed))
 
 
-def _known(webhooks: Sequence[WebhookTransmissionQueue], owed: Mapping[int, Owed | WebhookNotOwed]) -> naming.Known:
+def _prefetch(
+    webhooks: Sequence[WebhookTransmissionQueue], owed: Mapping[int, Owed | WebhookNotOwed]
+) -> naming.Prefetched:
     """What all of them take to be addressed and written: the queries do not depend on how many they are."""
     customers = {each.customer.pk: each.endpoints for each in owed.values() if isinstance(each, Owed)}
-    return naming.known((), itertools.chain(*customers.values()), _sign_ons(webhooks, owed))
+    return naming.prefetch((), itertools.chain(*customers.values()), _sign_ons(webhooks, owed))
 
 
-def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed, around: "_Around") -> bool:
-    """Whether endpoint and body are set now; else the row has been moved to where it belongs."""
+def _try_to_address(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed, shared: _Shared) -> bool:
+    """Set endpoint and body; False where the row was moved to where it belongs instead."""
     try:
         if isinstance(owed, WebhookNotOwed):
             raise owed
-        endpoint = _endpoint_of(webhook, owed, around.known.sign_ons)
+        endpoint = endpoint_owed(webhook, owed, shared.prefetched.sign_ons)
     except WebhookNotOwed as err:
         _cancel_or_look_again(webhook, err)
         return False
@@ -174,20 +172,20 @@ def _is_addressed(webhook: WebhookTransmissionQueue, owed: Owed | WebhookNotOwed
         if webhook.mark_parked(endpoint.pk):
             lines.info("webhook_addressing", "parked", webhook_id=webhook.webhook_id, endpoint_id=endpoint.pk)
         return False
-    return _is_written(webhook, owed, endpoint, around)
+    return _try_to_write(webhook, owed, endpoint, shared)
 
 
-def _is_written(
-    webhook: WebhookTransmissionQueue, owed: Owed, endpoint: EnterpriseWebhookConfiguration, around: "_Around"
+def _try_to_write(
+    webhook: WebhookTransmissionQueue, owed: Owed, endpoint: EnterpriseWebhookConfiguration, shared: _Shared
 ) -> bool:
-    """Whether the body is set now; else the row waits for its number, or is cancelled."""
+    """Set the body; False where the row was put off, held or cancelled instead."""
     reason = rollout.current().reason_against(owed.customer.pk, owed.learner.pk, [endpoint.learning_time])
     if reason:
         webhook.forget_learning_time(reason)
     try:
-        if _has_to_wait(webhook, endpoint, reason, around):
+        if _put_off_if_early(webhook, endpoint, reason, shared):
             return False
-        learner = naming.named(endpoint, owed.customer, owed.learner, around.known)
+        learner = naming.named(endpoint, owed.customer, owed.learner, shared.prefetched)
     except WebhookNotOwed as err:
         _cancel(webhook, err)
         return False
@@ -195,29 +193,29 @@ def _is_written(
         _hold(webhook, endpoint, err)
         return False
     webhook.region = endpoint.region
-    facts = Facts(owed.customer, learner, around.number_of(webhook, endpoint))
+    facts = Facts(owed.customer, learner, shared.number_of(webhook, endpoint))
     webhook.body = to_body(format_of(endpoint).payload(webhook, facts, endpoint.omitted))
     if not reason and revisions.is_wanted(webhook, endpoint):
-        around.revisions[webhook.pk] = revisions.row_for(webhook, endpoint)
+        shared.revisions[webhook.pk] = revisions.row_for(webhook, endpoint)
     return True
 
 
-def _has_to_wait(
-    webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration, plain: str, around: "_Around"
+def _put_off_if_early(
+    webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration, plain: str, shared: _Shared
 ) -> bool:
     """
-    Whether it has been put off until its number is final.
+    Put it off where its number is not final yet, and is to be; False where it goes out now.
 
     :param plain: why no number may be sent now
     :raises WebhookNotOwed: a revision that is not to be sent
     """
     if webhook.revises:
-        waits = revisions.has_to_wait(webhook, around.originals.get(webhook.revises), endpoint, plain)
+        put_off = revisions.put_off_if_early(webhook, shared.originals.get(webhook.revises), endpoint, plain)
     else:
-        waits = not plain and final_number.has_to_wait(webhook, endpoint)
-    if waits:
+        put_off = not plain and final_number.put_off_if_early(webhook, endpoint)
+    if put_off:
         lines.info("webhook_addressing", "awaits_final", webhook_id=webhook.webhook_id, endpoint_id=endpoint.pk)
-    return waits
+    return put_off
 
 
 def _hold(
@@ -241,24 +239,3 @@ def _cancel_or_look_again(webhook: WebhookTransmissionQueue, reason: WebhookNotO
 def _cancel(webhook: WebhookTransmissionQueue, reason: WebhookNotOwed) -> None:
     if webhook.mark_cancelled(str(reason)):
         lines.info("webhook_addressing", "cancelled", webhook_id=webhook.webhook_id, reason=reason)
-
-
-def _endpoint_of(webhook: WebhookTransmissionQueue, owed: Owed, sign_ons: SignOns) -> EnterpriseWebhookConfiguration:
-    region = find_region(owed.learner.pk, owed.customer, sign_ons).region
-    if webhook.body or webhook.revises:
-        endpoint = next((each for each in owed.endpoints if each.pk == webhook.endpoint_id), None)
-        if endpoint is None:
-            raise WebhookNotOwed(ENDPOINT_DELETED)
-        if not endpoint.takes(region):  # One of the two has changed while the webhook waited.
-            raise WebhookNotOwed("the endpoint does not take the learner's region")
-    else:
-        endpoint = endpoint_for(region, owed.endpoints)
-    if not endpoint.sends(webhook.event_type):
-        raise WebhookNotOwed(reasons.NO_SUCH_EVENTS)
-    if not (owed.recipient.is_sponsor or endpoint.all_completions):
-        raise WebhookNotOwed(reasons.NOT_SPONSORED)
-    if webhook.occurred_at < endpoint.send_from and not webhook.backfilled:
-        if webhook.event_type == COURSE_ENROLLMENT:
-            raise WebhookNotOwed(reasons.ENROLLED_BEFORE_SEND_FROM)
-        raise WebhookNotOwed(reasons.PASSED_BEFORE_SEND_FROM)
-    return endpoint

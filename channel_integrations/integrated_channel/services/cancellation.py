@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from channel_integrations.integrated_channel.log_lines import LogLines
 from channel_integrations.integrated_channel.models import HELD, UNFINISHED, WebhookStatus, WebhookTransmissionQueue
-from channel_integrations.integrated_channel.models.webhook_queryset import PAGE
+from channel_integrations.integrated_channel.models.webhook_queryset import PAGE, is_leased
 from channel_integrations.integrated_channel.services import disclosures
 from channel_integrations.integrated_channel.services.replay import Selection
 
@@ -69,11 +69,10 @@ def _free(wanted: Sequence[int]) -> Iterator[tuple[list[int], str]]:
     """Those that no worker holds, page by page, by their status."""
     for start in range(0, len(wanted), PAGE):
         by_status = defaultdict(list)
-        for pk, status, token, due_at in _open(wanted[start : start + PAGE]).values_list(
-            "pk", "status", "lease_token", "due_at"
-        ):
-            if token is None or due_at <= timezone.now():
-                by_status[status].append(pk)
+        rows = _open(wanted[start : start + PAGE])
+        for row in rows.values_list("pk", "status", "lease_token", "due_at", named=True):
+            if not is_leased(row, timezone.now()):
+                by_status[row.status].append(row.pk)
         yield from ((pks, status) for status, pks in by_status.items())
 
 

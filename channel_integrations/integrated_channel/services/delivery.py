@@ -6,11 +6,10 @@ One thread, the caller's, talks to the database; the sender threads do nothing b
 them than it takes at once, one that hangs holds up nobody else.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
@@ -30,10 +29,11 @@ from channel_integrations.integrated_channel.models import (
 from channel_integrations.integrated_channel.services import endpoint_gate
 from channel_integrations.integrated_channel.services.addressing import BATCH as ADDRESSED_AT_ONCE
 from channel_integrations.integrated_channel.services.addressing import address_due, still_owed
-from channel_integrations.integrated_channel.services.sending import send_signed
+from channel_integrations.integrated_channel.services.finished import Finished
+from channel_integrations.integrated_channel.services.sending import SENDERS, submit
 from channel_integrations.integrated_channel.services.sign_in import SignedIn, SignIns, TokenRequest
 from channel_integrations.integrated_channel.services.slots import LeasedSlot, Slot, Unlimited
-from channel_integrations.integrated_channel.services.write_back import Finished, write_back
+from channel_integrations.integrated_channel.services.write_back import write_back
 from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK
 
 lines = LogLines(__name__)
@@ -41,8 +41,6 @@ lines = LogLines(__name__)
 #: seconds of a task after which no further row is claimed: with the longest endpoint timeout (60 s) it ends, answers
 #: written back, before its soft limit (90 s)
 CLAIM_SECONDS = 25.0
-#: attempts under way at once in one process
-SENDERS = 32
 #: seconds until a round with attempts under way, or one that has had some, looks for new rows again
 LOOK_AGAIN_SECONDS = 0.05
 #: seconds given to the attempts that end together with another one
@@ -51,8 +49,6 @@ GATHER_SECONDS = 0.005
 LOOKS = 2
 #: how long an endpoint whose secret cannot be read is left alone before it is looked at again
 SECRET_PAUSE = timedelta(minutes=1)
-
-_pool: tuple[int, ThreadPoolExecutor] | None = None
 
 
 class Attempt(NamedTuple):
@@ -81,7 +77,7 @@ class Round:
         moved_any = moved_lately = False
         try:
             endpoint_gate.take_up_parked()
-            while time.monotonic() < deadline and slot.is_held():
+            while time.monotonic() < deadline and slot.keep():
                 addressed, started = address_due(), self._start()
                 if addressed or started or self.under_way:
                     moved_any = moved_lately = True
@@ -158,7 +154,7 @@ class Round:
         with WebhookTransmissionQueue.objects.given_back_on_error(webhooks):
             owed = still_owed(webhooks)
         for webhook in owed:
-            job = _senders().submit(send_signed, endpoint, str(webhook.webhook_id), webhook.body, secrets, sign_in)
+            job = submit(endpoint, str(webhook.webhook_id), webhook.body, secrets, sign_in)
             self.under_way[job] = Attempt(webhook, endpoint)
         return len(webhooks), len(owed)
 
@@ -248,11 +244,3 @@ def _secrets_of(endpoint: EnterpriseWebhookConfiguration) -> list[str]:
         lines.error("webhook_endpoint", "secret_unreadable", endpoint_id=endpoint.pk, reason=err)
         WebhookEndpointHealth.pause(endpoint.pk, SECRET_PAUSE, "secret cannot be decrypted")
         return []
-
-
-def _senders() -> ThreadPoolExecutor:
-    """This process's sender threads, made after the fork. They are kept, as are their connections to endpoints."""
-    global _pool  # noqa: PLW0603  (one pool for each process)
-    if _pool is None or _pool[0] != os.getpid():
-        _pool = (os.getpid(), ThreadPoolExecutor(SENDERS, thread_name_prefix="webhook-sender"))
-    return _pool[1]

@@ -10,29 +10,27 @@ ends, and registered then.
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.db.models import F
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
-from channel_integrations.integrated_channel.formats.told import told_by
+from channel_integrations.integrated_channel.formats.disclosed import disclosed_by
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookDeliveryAttempt,
     WebhookDisclosure,
     WebhookTransmissionQueue,
 )
-
-if TYPE_CHECKING:
-    from channel_integrations.integrated_channel.services.write_back import Finished
+from channel_integrations.integrated_channel.services.finished import Finished
 
 #: rows deleted by one statement
 BATCH = 200
 
 
-def register(finished: "Sequence[Finished]", held: set[int]) -> None:
+def register(finished: Sequence[Finished], held: set[int]) -> None:
     """
     Write down what these attempts may have told; one INSERT for all that were sent for the first time.
 
@@ -40,7 +38,7 @@ def register(finished: "Sequence[Finished]", held: set[int]) -> None:
 
     :param held: the primary keys of webhooks whose lease had not been lost
     """
-    told = [each for each in finished if each.has_told]
+    told = [each for each in finished if each.is_disclosure]
     first = [each for each in told if each.number == 1 and each.webhook.pk in held]
     again = [each for each in told if not (each.number == 1 and each.webhook.pk in held)]
     known = _known([each.webhook for each in again]) if again else {}
@@ -104,7 +102,7 @@ def _known(webhooks: Iterable[WebhookTransmissionQueue]) -> dict[Any, int]:
 
 
 def _of(webhook: WebhookTransmissionQueue, endpoint: Any, at: datetime) -> WebhookDisclosure:
-    told = told_by(webhook.body)
+    told = disclosed_by(webhook.body)
     return WebhookDisclosure(
         webhook_id=webhook.webhook_id,
         event_type=webhook.event_type,

@@ -34,7 +34,7 @@ from channel_integrations.integrated_channel.snowflake_client import (
     SnowflakeLearningTimeClient,
     StatementReport,
 )
-from channel_integrations.integrated_channel.tracing import span, tell
+from channel_integrations.integrated_channel.tracing import set_attributes, span
 
 lines = LogLines(__name__)
 
@@ -59,7 +59,7 @@ def enrich_in_slot(hand_over: Callable[[], object]) -> int:
     passed_on, first_due = 0, None
     while time.monotonic() < deadline and (slot := LeasedSlot.acquire("enrichment", 1)):
         try:
-            while time.monotonic() < deadline and slot.is_held() and (claimed := _claim_together()):
+            while time.monotonic() < deadline and slot.keep() and (claimed := _claim_together()):
                 with (
                     span("enrich", webhooks=len(claimed)),
                     WebhookTransmissionQueue.objects.given_back_on_error(claimed),
@@ -138,7 +138,7 @@ def _enrich(webhooks: Sequence[WebhookTransmissionQueue]) -> int:
     outcomes.update({webhook.pk: _outcome(times, webhook) for webhook in wanted})
     passed_on = WebhookTransmissionQueue.objects.mark_enriched(webhooks, outcomes)
     _keep(times.statements)
-    tell(found=sum(seconds is not None for seconds in times.seconds.values()), failed=len(times.errors))
+    set_attributes(found=sum(seconds is not None for seconds in times.seconds.values()), failed=len(times.errors))
     _log(wanted, times, round((time.monotonic() - started) * 1000, 1))
     return passed_on
 

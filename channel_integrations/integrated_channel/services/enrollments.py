@@ -19,7 +19,7 @@ from channel_integrations.integrated_channel.models import WebhookStatus, Webhoo
 from channel_integrations.integrated_channel.services import reasons
 from channel_integrations.integrated_channel.services.outbox import (
     insert_missing,
-    is_older_than_allowed,
+    is_too_old,
     missing,
     own_savepoint,
 )
@@ -41,7 +41,7 @@ def record_enrolment(enrolment: CourseEnrolment) -> list[WebhookTransmissionQueu
 
     :returns: the rows made
     """
-    if is_older_than_allowed(enrolment.enrolled_at):
+    if is_too_old(enrolment.enrolled_at):
         return []
     with own_savepoint():
         new = missing([new_row(enrolment, customer) for customer in _customers_of(enrolment)])

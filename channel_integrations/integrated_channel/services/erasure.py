@@ -9,7 +9,7 @@ Both signals of a retirement, and a step of it that is repeated, find nothing le
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -25,11 +25,9 @@ from channel_integrations.integrated_channel.models import (
     WebhookStatus,
     WebhookTransmissionQueue,
 )
+from channel_integrations.integrated_channel.services.finished import Finished
 from channel_integrations.integrated_channel.services.reasons import LEARNER_RETIRED
 from channel_integrations.integrated_channel.services.retry import Outcome
-
-if TYPE_CHECKING:
-    from channel_integrations.integrated_channel.services.write_back import Finished
 
 lines = LogLines(__name__)
 
@@ -66,7 +64,7 @@ def ask_to_erase(user_id: int) -> int:
     return len(made)
 
 
-def follow_up(finished: "Sequence[Finished]", held: set[int]) -> None:
+def follow_up(finished: Sequence[Finished], held: set[int]) -> None:
     """
     In the transaction that writes attempts back: note who has confirmed an erasure, and ask for those that come late.
 
@@ -75,7 +73,9 @@ def follow_up(finished: "Sequence[Finished]", held: set[int]) -> None:
     confirmed = [each.webhook for each in finished if each.is_erasure and each.outcome is Outcome.DELIVERED]
     if confirmed:
         _confirm([each.webhook_id for each in confirmed], [each.pk for each in confirmed if each.pk in held])
-    late = {each.webhook.pk: each.webhook.user_id for each in finished if each.has_told and each.webhook.pk not in held}
+    late = {
+        each.webhook.pk: each.webhook.user_id for each in finished if each.is_disclosure and each.webhook.pk not in held
+    }
     if late:
         retired = WebhookTransmissionQueue.objects.filter(pk__in=list(late), reason=LEARNER_RETIRED)
         for user_id in {late[pk] for pk in retired.values_list("pk", flat=True)}:

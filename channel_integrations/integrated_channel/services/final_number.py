@@ -9,7 +9,6 @@ is released takes the way that every completion takes.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -38,7 +37,11 @@ def hold_new_row(webhook: WebhookTransmissionQueue, hold: timedelta) -> None:
 
     A lookup before the rollup can have the day would cost a statement, perhaps a wake of the warehouse, for nothing.
     """
-    now, until, look_at = webhook.created, webhook.created + hold, first_look(webhook.day, conf.rollup_ready_at())
+    now, until, look_at = (
+        webhook.created,
+        webhook.created + hold,
+        first_look(webhook.day, conf.rollup_ready_at()),
+    )
     if now < look_at < until - conf.enrichment_wait():
         webhook.status, webhook.held_at = WebhookStatus.AWAITING_FINAL, now
         webhook.due_at, webhook.enrich_by = look_at, until
@@ -49,8 +52,8 @@ def was_to_be_looked_up(webhook: WebhookTransmissionQueue) -> bool:
     return webhook.enrich_by is not None and webhook.learning_time_status not in rollout.REASONS
 
 
-def has_to_wait(webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration) -> bool:
-    """Put a claimed completion off where its endpoint wants the final number and that may still come."""
+def put_off_if_early(webhook: WebhookTransmissionQueue, endpoint: EnterpriseWebhookConfiguration) -> bool:
+    """Put a claimed completion off where its endpoint wants the final number and that may still come; else False."""
     if not endpoint.holds or webhook.learning_time_is_final or not was_to_be_looked_up(webhook):
         return False
     return put_off(webhook, webhook.created + endpoint.waits_for_final)
@@ -75,7 +78,7 @@ def release_due() -> int:
     now, off, rows = timezone.now(), rollout.latest().off, WebhookTransmissionQueue.objects
     due = rows.due(WebhookStatus.AWAITING_FINAL, now)
     over = rows.move(
-        _some(due.exclude(enrich_by__gt=now)),
+        _first_batch(due.exclude(enrich_by__gt=now)),
         WebhookStatus.AWAITING_FINAL,
         WebhookStatus.RECORDED,
         learning_time_status=Case(
@@ -83,10 +86,10 @@ def release_due() -> int:
         ),
         due_at=now,
     )
-    return (_send_all_plain(now, off) if off else 0) + over + _look(_some(due), now)
+    return (_send_all_plain(now, off) if off else 0) + over + _to_be_looked_up(_first_batch(due), now)
 
 
-def release_told() -> int:
+def release_known_days() -> int:
     """
     Have looked up what waits for days that the rollup has, as a statement of anybody's has told; returns how many.
 
@@ -100,7 +103,7 @@ def release_told() -> int:
     waiting = WebhookTransmissionQueue.objects.filter(
         status=WebhookStatus.AWAITING_FINAL, occurred_at__lt=covered, modified__lt=told.began_at
     )
-    return _look(_some(waiting.order_by("due_at", "pk")), timezone.now())
+    return _to_be_looked_up(_first_batch(waiting.order_by("due_at", "pk")), timezone.now())
 
 
 def look_now(customer: UUID) -> int:
@@ -113,12 +116,12 @@ def look_now(customer: UUID) -> int:
     return due
 
 
-def _some(rows: "QuerySet[WebhookTransmissionQueue]") -> list[Any]:
+def _first_batch(rows: "QuerySet[WebhookTransmissionQueue]") -> list[int]:
     return list(rows.values_list("pk", flat=True)[:BATCH])
 
 
-def _look(pks: Sequence[int], now: datetime) -> int:
-    """Never beyond the end of the wait, which ``enrich_by`` is."""
+def _to_be_looked_up(pks: Sequence[int], now: datetime) -> int:
+    """Move them to where rows wait for a lookup; never beyond the end of their wait, which ``enrich_by`` is."""
     return WebhookTransmissionQueue.objects.move(
         pks,
         WebhookStatus.AWAITING_FINAL,
@@ -131,7 +134,7 @@ def _look(pks: Sequence[int], now: datetime) -> int:
 def _send_all_plain(now: datetime, off: str) -> int:
     held = WebhookTransmissionQueue.objects.filter(status=WebhookStatus.AWAITING_FINAL, revises=None)
     return WebhookTransmissionQueue.objects.move(
-        _some(held.order_by("due_at", "pk")),
+        _first_batch(held.order_by("due_at", "pk")),
         WebhookStatus.AWAITING_FINAL,
         WebhookStatus.RECORDED,
         learning_time=None,

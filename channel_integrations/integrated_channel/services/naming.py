@@ -21,7 +21,7 @@ _SAML = "saml-"
 
 
 @dataclass(frozen=True)
-class Known:
+class Prefetched:
     """What naming asks the database for, fetched once for many learners."""
 
     sign_ons: SignOns = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Known:
     pseudonym_keys: Mapping[UUID, bytes] = field(default_factory=dict)
 
 
-def known(user_ids: Iterable[int], endpoints: Iterable[Any], sign_ons: SignOns | None = None) -> Known:
+def prefetch(user_ids: Iterable[int], endpoints: Iterable[Any], sign_ons: SignOns | None = None) -> Prefetched:
     """
     What naming these learners to these endpoints takes: at most a query each for records, providers and keys.
 
@@ -41,10 +41,10 @@ def known(user_ids: Iterable[int], endpoints: Iterable[Any], sign_ons: SignOns |
     pseudonymous = {each.enterprise_customer_id for each in wanted if each.naming == LearnerNaming.PSEUDONYM}
     if sign_ons is None:
         sign_ons = sign_ons_of(user_ids) if by_record else {}
-    return Known(sign_ons, _prefixes(by_record), WebhookPseudonymKey.of(pseudonymous))
+    return Prefetched(sign_ons, _prefixes(by_record), WebhookPseudonymKey.of(pseudonymous))
 
 
-def named(endpoint: Any, customer: Any, learner: Any, among: Known | None = None) -> dict[str, Any]:
+def named(endpoint: Any, customer: Any, learner: Any, prefetched: Prefetched | None = None) -> dict[str, Any]:
     """
     The learner as this endpoint knows them.
 
@@ -52,21 +52,21 @@ def named(endpoint: Any, customer: Any, learner: Any, among: Known | None = None
     or ``pseudonym``, a UUID that is the same in all webhooks of this customer. None stands for an id that the learner
     lacks, where the endpoint accepts that.
 
-    :param among: what ``known`` has fetched; without it the database is asked
+    :param prefetched: what ``prefetch`` has fetched; without it the database is asked
     :raises IdsMissing: the learner lacks an id, and the endpoint accepts no null
     :raises WebhookNotWritable: the customer's pseudonyms cannot be made, or the endpoint's format is not known
     """
-    among = among or known([learner.pk], [endpoint])
+    prefetched = prefetched or prefetch([learner.pk], [endpoint])
     own_ids = format_of(endpoint).learner_ids
     if own_ids:
-        return _by_ids(endpoint, own_ids, _records(customer, learner, among))
+        return _by_ids(endpoint, own_ids, _records(customer, learner, prefetched))
     if endpoint.naming == LearnerNaming.SIGN_ON_ID:
-        records = _records(customer, learner, among)
+        records = _records(customer, learner, prefetched)
         if not records and endpoint.missing_ids != MissingIds.NULLS:
             raise IdsMissing(reasons.NO_SIGN_ON_RECORD)
         return {"sign_on_id": records[0].uid if records else None}
     if endpoint.naming == LearnerNaming.PSEUDONYM:
-        return {"pseudonym": _pseudonym(customer.uuid, learner.pk, among)}
+        return {"pseudonym": _pseudonym(customer.uuid, learner.pk, prefetched)}
     return {"user_id": learner.pk, "username": learner.username, "email": learner.email}
 
 
@@ -83,10 +83,10 @@ def _by_ids(endpoint: Any, own_ids: Mapping[str, str], records: Collection[SignO
     return best
 
 
-def _records(customer: Any, learner: Any, among: Known) -> list[SignOn]:
+def _records(customer: Any, learner: Any, prefetched: Prefetched) -> list[SignOn]:
     """Those of the customer's own identity providers: how another customer's calls the learner is not for this one."""
-    prefixes = among.prefixes.get(customer.uuid)
-    records = among.sign_ons.get(learner.pk, ())
+    prefixes = prefetched.prefixes.get(customer.uuid)
+    records = prefetched.sign_ons.get(learner.pk, ())
     return [each for each in records if not prefixes or each.uid.startswith(prefixes)]
 
 
@@ -105,9 +105,9 @@ def _prefixes(customers: Collection[UUID]) -> dict[UUID, tuple[str, ...]]:
     }
 
 
-def _pseudonym(customer: UUID, user_id: int, among: Known) -> str:
+def _pseudonym(customer: UUID, user_id: int, prefetched: Prefetched) -> str:
     """A UUID of version 8 (RFC 9562, 5.8) out of an HMAC-SHA256 of the user id."""
-    key = among.pseudonym_keys.get(customer)
+    key = prefetched.pseudonym_keys.get(customer)
     if key is None:
         raise WebhookNotWritable(reasons.NO_PSEUDONYM_KEY)
     digest = bytearray(hmac.digest(key, str(user_id).encode(), hashlib.sha256)[:16])

@@ -28,14 +28,9 @@ INSERT_TRIES = 3
 NEW_FOR = timedelta(seconds=2)
 
 
-def is_too_old(course_pass: CoursePass) -> bool:
-    """Whether only a backfill may send this pass. Every regrade repeats it, so this costs no query."""
-    return is_older_than_allowed(course_pass.passed_at)
-
-
-def is_older_than_allowed(passed_at: datetime) -> bool:
-    """The same of the moment of a pass."""
-    return passed_at < timezone.now() - conf.max_pass_age()
+def is_too_old(occurred_at: datetime) -> bool:
+    """Whether no event may send what happened then. Every regrade repeats its pass, so this costs no query."""
+    return occurred_at < timezone.now() - conf.max_pass_age()
 
 
 def own_savepoint() -> AbstractContextManager:
@@ -61,7 +56,7 @@ def record_pass(course_pass: CoursePass) -> list[WebhookTransmissionQueue]:
 
     :returns: the rows made, as ``record_passes``
     """
-    if is_too_old(course_pass):
+    if is_too_old(course_pass.passed_at):
         return []
     with own_savepoint():
         return _record(course_pass)
@@ -78,7 +73,7 @@ def _record(course_pass: CoursePass) -> list[WebhookTransmissionQueue]:
             suppression.note_after_commit(course_pass, dict.fromkeys(lacking, ENDPOINT_OFF))
             return []
     owed, reasons = [], {}
-    for recipient in find_recipients(course_pass.course_id, [course_pass.user_id], (True, False)):
+    for recipient in find_recipients(course_pass.course_id, [course_pass.user_id], with_switched_off=True):
         customer = recipient.enterprise_customer_uuid
         reason = recipient.reason_against_making(course_pass)
         if customer not in have_row and reason:
@@ -96,7 +91,7 @@ def record_passes(course_id: str, passes: Sequence[CoursePass]) -> list[WebhookT
 
     :returns: the rows made (MySQL tells no primary keys of a bulk insert: use ``webhook_id``)
     """
-    recent = {course_pass.user_id: course_pass for course_pass in passes if not is_too_old(course_pass)}
+    recent = {course_pass.user_id: course_pass for course_pass in passes if not is_too_old(course_pass.passed_at)}
     owed = [
         new_row(recent[recipient.user_id], recipient.enterprise_customer_uuid, recipient.switches, hold=recipient.hold)
         for recipient in (find_recipients(course_id, recent) if recent else ())

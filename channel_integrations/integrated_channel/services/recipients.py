@@ -2,14 +2,14 @@
 """
 Who gets a webhook for a pass or an enrolment: the customers that sponsor the course run for the learner.
 
-A link counts while it is linked; its ``active`` says only which customer the learner is looking at.
+A link counts while it is linked; its ``active`` says only which customer the learner is looking at. Whether what was
+made for them is still owed when it is claimed, is in ``owed``.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from consent.models import DataSharingConsent
@@ -17,17 +17,14 @@ from django.contrib.auth import get_user_model
 from django.db.models import FilteredRelation, Q
 from enterprise.models import EnterpriseCustomer, EnterpriseCustomerUser
 
-from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
-from channel_integrations.integrated_channel.exceptions import WebhookNotOwed
 from channel_integrations.integrated_channel.models.endpoint_choices import LearningTimeTiming
 from channel_integrations.integrated_channel.models.learning_time_options import waits
 from channel_integrations.integrated_channel.passes import CoursePass
 from channel_integrations.integrated_channel.services import reasons
-from channel_integrations.integrated_channel.services.audit_reporting import without_audit_reporting
 
 
 class Wants(NamedTuple):
-    """What one endpoint wants, and whether its operator has it switched on."""
+    """What one endpoint wants, and whether its operator has it switched on; the names are those of its columns."""
 
     send_from: datetime
     all_completions: bool
@@ -146,20 +143,20 @@ def customers_of(user_id: int) -> dict[UUID, bool]:
     return found
 
 
-def find_recipients(
-    course_id: str, user_ids: Iterable[int], endpoint_states: Sequence[bool] = (True,)
-) -> list[Recipient]:
+def find_recipients(course_id: str, user_ids: Iterable[int], *, with_switched_off: bool = False) -> list[Recipient]:
     """
-    Every linked, active customer with an endpoint (switched on, unless told otherwise) of these learners.
+    Every linked, active customer with an endpoint of these learners.
 
     ``Recipient.reason_against`` then tells which of them get a webhook. One query; two more where a customer asks for
     consent.
+
+    :param with_switched_off: take in endpoints that their operators have switched off
     """
     rows = (
         EnterpriseCustomerUser.objects.filter(
             user_id__in=list(user_ids),
             enterprise_customer__active=True,
-            enterprise_customer__webhook_endpoints__active__in=endpoint_states,
+            enterprise_customer__webhook_endpoints__active__in=(True, False) if with_switched_off else (True,),
         )
         .annotate(
             sponsored=FilteredRelation(
@@ -175,14 +172,7 @@ def find_recipients(
             "sponsored__pk",
             "enterprise_customer__enable_data_sharing_consent",
             "enterprise_customer__enforce_data_sharing_consent",
-            "enterprise_customer__webhook_endpoints__send_from",
-            "enterprise_customer__webhook_endpoints__all_completions",
-            "enterprise_customer__webhook_endpoints__learning_time",
-            "enterprise_customer__webhook_endpoints__active",
-            "enterprise_customer__webhook_endpoints__sends_completions",
-            "enterprise_customer__webhook_endpoints__sends_enrollments",
-            "enterprise_customer__webhook_endpoints__learning_time_timing",
-            "enterprise_customer__webhook_endpoints__hold_hours",
+            *(f"enterprise_customer__webhook_endpoints__{name}" for name in Wants._fields),
         )
     )
     recipients: dict[int, Recipient] = {}
@@ -219,71 +209,3 @@ def _note_consent(course_id: str, recipients: Sequence[Recipient]) -> None:
     }
     for recipient in recipients:
         recipient.has_consent = (recipient.enterprise_customer_uuid, recipient.user_id) in granted
-
-
-class Owed(NamedTuple):
-    """What a webhook that is still owed is built from; ``endpoints`` are all of the customer's."""
-
-    learner: Any
-    customer: EnterpriseCustomer
-    endpoints: Sequence[Any]
-    recipient: Recipient
-
-
-def owed_for(webhooks: Sequence[Any]) -> dict[int, "Owed | WebhookNotOwed"]:
-    """
-    Check again, when rows are claimed, what was checked when they were made: hours may have passed.
-
-    Endpoints that are switched off count here: their webhooks are parked, not cancelled. For each row, by its primary
-    key, what it is built from, or why it is no longer owed. Three queries, and two for each course run.
-    """
-    learners = get_user_model().objects.in_bulk({webhook.user_id for webhook in webhooks} - {None})
-    customers = (
-        EnterpriseCustomer.objects.filter(active=True)
-        .prefetch_related("webhook_endpoints")
-        .in_bulk({webhook.enterprise_customer_uuid for webhook in webhooks})
-    )
-    found: dict[int, Owed | WebhookNotOwed] = {}
-    for course_id, of_course in _by_course(webhooks).items():
-        recipients = {
-            (recipient.user_id, recipient.enterprise_customer_uuid): recipient
-            for recipient in find_recipients(course_id, {each.user_id for each in of_course} - {None}, (True, False))
-        }
-        audit = without_audit_reporting(course_id, recipients.values())
-        for webhook in of_course:
-            recipient = recipients.get((webhook.user_id, webhook.enterprise_customer_uuid))
-            try:
-                found[webhook.pk] = _owed(webhook, learners, customers, recipient)
-                if (webhook.user_id, webhook.enterprise_customer_uuid) in audit:
-                    raise WebhookNotOwed("the customer does not report audit enrolments")
-            except WebhookNotOwed as reason:
-                found[webhook.pk] = reason
-    return found
-
-
-def _owed(webhook: Any, learners: dict, customers: dict, recipient: Recipient | None) -> Owed:
-    learner = learners.get(webhook.user_id)
-    if learner is None:
-        raise WebhookNotOwed("the learner's account is gone")
-    customer = customers.get(webhook.enterprise_customer_uuid)
-    if customer is None:
-        raise WebhookNotOwed("the customer is gone or inactive")
-    endpoints = customer.webhook_endpoints.all()
-    if not endpoints:
-        raise WebhookNotOwed("endpoint deleted")
-    if recipient is None:
-        raise WebhookNotOwed("the learner is no longer linked to the customer")
-    if webhook.event_type == COURSE_ENROLLMENT:
-        reason = recipient.reason_against_enrolment(webhook.occurred_at)
-    else:
-        reason = recipient.reason_against(CoursePass.from_row(webhook), backfilled=webhook.backfilled)
-    if reason:
-        raise WebhookNotOwed(reason)
-    return Owed(learner, customer, endpoints, recipient)
-
-
-def _by_course(webhooks: Iterable[Any]) -> dict[str, list[Any]]:
-    grouped: dict[str, list[Any]] = defaultdict(list)
-    for webhook in webhooks:
-        grouped[webhook.course_id].append(webhook)
-    return grouped

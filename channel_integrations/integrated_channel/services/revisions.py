@@ -81,7 +81,7 @@ def originals_of(webhooks: Sequence[WebhookTransmissionQueue]) -> Mapping[UUID, 
     return {each.webhook_id: each for each in WebhookTransmissionQueue.objects.filter(webhook_id__in=wanted)}
 
 
-def has_to_wait(
+def put_off_if_early(
     webhook: WebhookTransmissionQueue,
     original: WebhookTransmissionQueue | None,
     endpoint: EnterpriseWebhookConfiguration,

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One signed POST to one endpoint, and what came of it."""
+"""One signed POST to one endpoint, and what came of it; and the threads in which these are made."""
 
+import os
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from django.utils import timezone
 
@@ -12,9 +14,32 @@ from channel_integrations.integrated_channel.models import EnterpriseWebhookConf
 from channel_integrations.integrated_channel.models.attempt import AttemptResult
 from channel_integrations.integrated_channel.services.sign_in import NOTHING_TO_SHOW, SignedIn, TokenRequest
 from channel_integrations.integrated_channel.signing import signature_headers
-from channel_integrations.integrated_channel.tracing import span, tell
+from channel_integrations.integrated_channel.tracing import set_attributes, span
 
 lines = LogLines(__name__)
+
+#: attempts under way at once in one process
+SENDERS = 32
+
+_pool: tuple[int, ThreadPoolExecutor] | None = None
+
+
+def submit(
+    endpoint: EnterpriseWebhookConfiguration,
+    webhook_id: str,
+    body: str,
+    secrets: list[str],
+    sign_in: SignedIn | TokenRequest,
+) -> Future:
+    """
+    ``send_signed``, in one of this process's threads; the future has its ``AttemptResult``.
+
+    The threads are made after the fork and kept, as are their connections to endpoints.
+    """
+    global _pool  # noqa: PLW0603  (one pool for each process)
+    if _pool is None or _pool[0] != os.getpid():
+        _pool = (os.getpid(), ThreadPoolExecutor(SENDERS, thread_name_prefix="webhook-sender"))
+    return _pool[1].submit(send_signed, endpoint, webhook_id, body, secrets, sign_in)
 
 
 def send_signed(
@@ -31,7 +56,7 @@ def send_signed(
     """
     with span("attempt", webhook_id=webhook_id, endpoint_id=endpoint.pk):
         result = _send(endpoint, webhook_id, body, secrets, sign_in)
-        tell(http_status=result.answer.status if result.answer else None, error=result.error or None)
+        set_attributes(http_status=result.answer.status if result.answer else None, error=result.error or None)
     return result
 
 

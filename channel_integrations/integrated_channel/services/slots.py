@@ -14,17 +14,20 @@ RENEWED_EVERY = 5.0
 
 
 class Slot(Protocol):
-    """What a worker asks before it claims, and gives back once it claims no more."""
+    """What a worker keeps while it claims, and gives back once it claims no more."""
 
-    def is_held(self) -> bool: ...
+    def keep(self) -> bool:
+        """Say that its holder is alive; False where it was lost, and nothing more is to be claimed."""
 
-    def give_back(self) -> None: ...
+    def give_back(self) -> None:
+        """Let others have it."""
 
 
 class Unlimited:
     """The slot of a command that a person or cron has started: beside all others."""
 
-    def is_held(self) -> bool:
+    def keep(self) -> bool:
+        """Nobody can take it away."""
         return True
 
     def give_back(self) -> None:
@@ -52,11 +55,13 @@ class LeasedSlot:
                 return cls(name, token)
         return None
 
-    def is_held(self) -> bool:
+    def keep(self) -> bool:
+        """Renew the lease, every few seconds at most; False where it was lost."""
         if time.monotonic() - self._renewed < RENEWED_EVERY:
             return True
         self._renewed = time.monotonic()
         return WebhookLease.renew(self._name, self._token, HOLD)
 
     def give_back(self) -> None:
+        """Release the lease; nothing happens where it was lost."""
         WebhookLease.release(self._name, self._token)

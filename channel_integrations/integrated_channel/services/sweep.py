@@ -26,23 +26,19 @@ from channel_integrations.integrated_channel.services.reconciliation import reco
 
 lines = LogLines(__name__)
 
-CIRCULATING = "circulating-wake-up"
-COMPARISON = "grade-comparison"
-#: how long the circulating wake-up may take from being sent to being received, on top of its countdown
-CIRCULATION_GRACE = timedelta(seconds=120)
-COMPARISON_INTERVAL = timedelta(minutes=10)
-RETENTION = "retention"
-RETENTION_INTERVAL = timedelta(hours=1)
+# Leases: what one process at a time does, and how long it is then left.
+TIDY, TIDY_INTERVAL = "tidy", timedelta(seconds=5)
+STRAYS, STRAYS_INTERVAL = "strays", timedelta(minutes=1)
+FINAL_NUMBERS, FINAL_NUMBERS_INTERVAL = "final-numbers", timedelta(minutes=1)
+COMPARISON, COMPARISON_INTERVAL = "grade-comparison", timedelta(minutes=10)
+RETENTION, RETENTION_INTERVAL = "retention", timedelta(hours=1)
+#: the licence of the wake-up that circulates, and how long that may be on its way, on top of its countdown
+CIRCULATING, CIRCULATION_GRACE = "circulating-wake-up", timedelta(seconds=120)
+
 #: webhooks purged by one sweep: a few seconds' work
 PURGED_AT_ONCE = 2000
-TOLD = "final-numbers"
-TOLD_INTERVAL = timedelta(minutes=1)
-STRAYS = "strays"
-STRAYS_INTERVAL = timedelta(minutes=1)
 #: a row that waits for its lookup longer than this has probably lost its wake-up
 LOST_AFTER = timedelta(seconds=30)
-TIDY = "tidy"
-TIDY_INTERVAL = timedelta(seconds=5)
 #: How long a sweep within a task may take: others wait for the answers of its attempts to be written back.
 TASK_SWEEP_SECONDS = 10.0
 #: how long a task tries to send its successor, and the second of a task after which it no longer does (soft limit: 90)
@@ -73,8 +69,8 @@ def _release_held(deadline: float) -> None:
     released = 0
     while (some := final_number.release_due()) and time.monotonic() < deadline:
         released += some
-    if WebhookLease.acquire(TOLD, TOLD_INTERVAL):
-        while (some := final_number.release_told()) and time.monotonic() < deadline:
+    if WebhookLease.acquire(FINAL_NUMBERS, FINAL_NUMBERS_INTERVAL):
+        while (some := final_number.release_known_days()) and time.monotonic() < deadline:
             released += some
     if released or some:
         wake_up.enrichment()

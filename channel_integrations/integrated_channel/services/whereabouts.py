@@ -15,6 +15,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookStatus,
     WebhookTransmissionQueue,
 )
+from channel_integrations.integrated_channel.models.webhook_queryset import is_leased
 from channel_integrations.integrated_channel.services import endpoint_gate, rollout
 from channel_integrations.integrated_channel.services.admission import BREAKER, PAUSE, RATE_LIMIT
 
@@ -129,7 +130,7 @@ def whereabouts(webhook: WebhookTransmissionQueue) -> Whereabouts:
 
 
 def _awaiting_enrichment(webhook: WebhookTransmissionQueue, now: datetime) -> Whereabouts:
-    if _is_held(webhook, now):
+    if is_leased(webhook, now):
         return Whereabouts("looking_up", webhook.due_at)
     off = rollout.current().off
     if off:
@@ -152,7 +153,7 @@ def _awaiting_final(webhook: WebhookTransmissionQueue, now: datetime) -> Whereab
 
 
 def _recorded(webhook: WebhookTransmissionQueue, now: datetime) -> Whereabouts:
-    if _is_held(webhook, now):
+    if is_leased(webhook, now):
         return Whereabouts("being_addressed", webhook.due_at)
     if webhook.due_at <= now:
         return Whereabouts("waits_for_worker", now)
@@ -162,7 +163,7 @@ def _recorded(webhook: WebhookTransmissionQueue, now: datetime) -> Whereabouts:
 
 
 def _pending(webhook: WebhookTransmissionQueue, now: datetime) -> Whereabouts:
-    if _is_held(webhook, now):
+    if is_leased(webhook, now):
         return Whereabouts("being_sent", webhook.due_at)
     endpoint = _endpoint_of(webhook)
     if endpoint is None:
@@ -189,7 +190,7 @@ def _waits_in_line(endpoint: EnterpriseWebhookConfiguration, now: datetime) -> s
 
 
 def _held(webhook: WebhookTransmissionQueue, now: datetime) -> Whereabouts:
-    if _is_held(webhook, now):
+    if is_leased(webhook, now):
         return Whereabouts("being_addressed", webhook.due_at)
     return Whereabouts("held", max(webhook.due_at, now), webhook.reason)
 
@@ -217,11 +218,6 @@ _FINDERS: Mapping[Any, Callable[[WebhookTransmissionQueue, datetime], Whereabout
     WebhookStatus.AWAITING_IDS: _held,
     WebhookStatus.PARKED: _parked,
 }
-
-
-def _is_held(webhook: WebhookTransmissionQueue, now: datetime) -> bool:
-    """Whether a worker has leased it; a lease that has ended is nobody's."""
-    return webhook.lease_token is not None and webhook.due_at > now
 
 
 def _endpoint_of(webhook: WebhookTransmissionQueue) -> EnterpriseWebhookConfiguration | None:

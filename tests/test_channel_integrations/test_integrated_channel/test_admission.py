@@ -70,7 +70,6 @@ def test_no_sixty_seconds_see_more_than_the_limit(per_minute, idle):
         if admitted:
             state = replace(state, next_request_at=state.next_request_after(admitted, now))
             sent += [now] * admitted
-        assert admitted == 0 or state.opens_at() > now or state.admits(1, now) >= 0
     first = 0
     for position, moment in enumerate(sent):
         while moment - sent[first] >= timedelta(seconds=60):

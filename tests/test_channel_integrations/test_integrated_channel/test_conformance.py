@@ -139,7 +139,7 @@ def test_who_was_erased_does_not_come_back(records):
     assert "maria" not in "\n".join(records.database.iterdump())
 
 
-def test_over_tls(serve):
+def test_a_receiver_with_a_private_authority_is_reached_with_its_certificates_alone(serve):
     authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     receiver = serve(tls=context)
@@ -330,7 +330,7 @@ VALID, REFUSES = (
         (REFUSES, Came(None, "timeout", 1), Verdict.NOT_HANDLED, "Answer within 7 s"),
     ],
 )
-def test_the_judgement(case, came, verdict, said):
+def test_an_answer_is_judged_by_what_its_case_wants(case, came, verdict, said):
     valid = Played(VALID, [Came(200, "", 1)])
     judged = judge([valid, Played(case, [came])], 7)[-1]
     assert judged.verdict is verdict

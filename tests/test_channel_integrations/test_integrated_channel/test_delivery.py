@@ -28,8 +28,9 @@ from channel_integrations.integrated_channel.models.attempt import AttemptResult
 from channel_integrations.integrated_channel.models.webhook_queryset import EnrichmentOutcome
 from channel_integrations.integrated_channel.services import delivery, endpoint_gate, enrichment, sweep
 from channel_integrations.integrated_channel.services.addressing import address_due, still_owed
+from channel_integrations.integrated_channel.services.finished import Finished
 from channel_integrations.integrated_channel.services.reconciliation import record_missing_passes
-from channel_integrations.integrated_channel.services.write_back import Finished, write_back
+from channel_integrations.integrated_channel.services.write_back import write_back
 from channel_integrations.integrated_channel.tasks import process_webhook_queue
 from tests.factories import COURSE, give_consent, grade_event, make_customer, make_endpoint, make_learner, write_grade
 from tests.servers import free_port

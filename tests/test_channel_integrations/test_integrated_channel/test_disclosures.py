@@ -126,7 +126,7 @@ def test_it_names_what_was_told_and_tells_none_of_it(learner):
         (True, False, "all completions, no consent required"),
     ],
 )
-def test_the_basis(receiver, all_completions, consent, basis):
+def test_the_register_says_on_what_basis_it_was_owed(receiver, all_completions, consent, basis):
     customer = make_customer(enable_data_sharing_consent=consent)
     make_endpoint(customer, receiver.url_for("/hook"), all_completions=all_completions)
     learner = make_learner(customer, sponsored=not all_completions)

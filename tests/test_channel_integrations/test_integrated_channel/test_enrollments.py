@@ -159,7 +159,7 @@ def test_an_endpoint_for_enrolments_asks_for_no_completions_of_its_own(endpoint)
         lambda e, learner: EnterpriseWebhookConfiguration.objects.update(send_from=timezone.now() + HOUR),
     ],
 )
-def test_who_gets_none(endpoint, change):
+def test_an_enrolment_that_nobody_may_know_of_makes_no_row(endpoint, change):
     learner = make_learner(endpoint.enterprise_customer)
     change(endpoint, learner)
     enrollment_event(learner)

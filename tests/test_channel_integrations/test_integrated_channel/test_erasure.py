@@ -296,7 +296,7 @@ class Meanwhile(delivery.Unlimited):
     def __init__(self, happens):
         self.happens, self.turns = happens, 0
 
-    def is_held(self):
+    def keep(self):
         self.turns += 1
         return self.turns == 1
 

@@ -234,7 +234,7 @@ def test_why_it_came_late(happen):
     assert row.answer == Answer.YES and "no webhook was made: no data-sharing consent (noted " in row.operator_fact
 
 
-def test_its_attempts(happen):
+def test_attempts_that_failed_say_how_to_try_the_endpoint(happen):
     attempts = step_of(happen(stories.to_be_retried), "attempts")
     assert attempts.answer == Answer.NO and " HTTP 503 in " in attempts.fact
     assert "send_test_webhook --endpoint" in attempts.change
@@ -459,7 +459,7 @@ def test_a_partner_is_told_what_was_sent_whatever_holds_by_now(happen):
 # The command
 
 
-def test_what_is_printed(story):
+def test_the_conclusion_is_printed_first_and_then_each_step(story):
     lines = ask().splitlines()
     assert lines[0] == "Not sent: no webhook has been made."
     assert lines[1] == f"Course run {COURSE}, customer {story.customer.uuid}"

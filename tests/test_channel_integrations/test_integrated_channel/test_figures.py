@@ -68,7 +68,7 @@ def target(name):
 # ---- what is owed
 
 
-def test_nothing_is_owed():
+def test_an_empty_table_has_every_open_status_at_zero():
     owed = backlog.owed()
     assert (owed.count, owed.due, owed.oldest_due_at) == (0, {"enrichment": 0, "delivery": 0}, None)
     assert set(owed.by_status) == {

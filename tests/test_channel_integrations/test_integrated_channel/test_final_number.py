@@ -236,7 +236,7 @@ def test_a_statement_from_before_the_last_look_sets_nothing_free(host):
         began_at=timezone.now(), duration_ms=1, asked=1, found=1, status="ok", as_of=host.today
     )
     host.passes()
-    assert final_number.release_told() == 0
+    assert final_number.release_known_days() == 0
 
 
 def test_the_flag_switched_off_sends_what_is_held_plain_and_at_once(host, settings):

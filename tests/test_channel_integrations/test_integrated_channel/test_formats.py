@@ -166,7 +166,7 @@ def test_what_an_endpoint_cannot_choose(choices, field, said):
         {"learner_naming": "pseudonym", "omitted_fields": ["grade", "customer_name"]},
     ],
 )
-def test_what_it_can(choices):
+def test_choices_that_the_format_has_are_taken(choices):
     assert errors(**choices) == {}
 
 

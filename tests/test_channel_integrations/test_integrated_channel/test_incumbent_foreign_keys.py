@@ -123,7 +123,7 @@ def test_without_its_tables_there_is_nothing_to_do(committed_db):
 
 
 @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="says what SQLite cannot do")
-def test_sqlite_cannot(incumbent):
+def test_sqlite_cannot_drop_a_foreign_key_and_says_so(incumbent):
     incumbent()
     assert "would be dropped" in run("--dry-run")
     with pytest.raises(CommandError, match="SQLite cannot drop a foreign key"):

@@ -179,7 +179,7 @@ def test_nothing_has_happened_yet(db, client):
     assert found["heartbeat_age_seconds"] == {} and found["delivery_seconds"] == {}
 
 
-def test_a_delivered_one(committed_db, client, receiver, snowflake):
+def test_a_delivered_webhook_is_in_every_metric_about_it(committed_db, client, receiver, snowflake):
     customer = make_customer()
     endpoint = make_endpoint(customer, receiver.url_for("/hook"), region="EU")
     learner = make_learner(customer)

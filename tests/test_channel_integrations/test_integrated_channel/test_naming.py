@@ -12,7 +12,7 @@ from social_django.models import UserSocialAuth
 
 from channel_integrations.integrated_channel.exceptions import IdsMissing, WebhookNotWritable
 from channel_integrations.integrated_channel.models import WebhookPseudonymKey
-from channel_integrations.integrated_channel.services.naming import known, named
+from channel_integrations.integrated_channel.services.naming import named, prefetch
 from tests.factories import make_customer, make_endpoint, make_learner
 
 URL = "https://partner.example.com/hook"
@@ -58,7 +58,7 @@ def test_by_the_sign_on_id_and_nothing_else(customer, learner):
     "extra_data",
     [IDS, {key: [value] for key, value in IDS.items()}, {**IDS, "PercipioUserUUID": f" {USER} "}],
 )
-def test_by_percipios_ids(customer, learner, extra_data):
+def test_percipio_knows_learners_by_its_own_ids(customer, learner, extra_data):
     endpoint = endpoint_of(customer, payload_format="percipio")
     sign_on(learner, **extra_data)
     assert named(endpoint, customer, learner) == {"user": USER, "orgid": ORG}
@@ -185,7 +185,7 @@ def test_a_key_that_cannot_be_read_is_not_replaced_and_holds_up_nobody_else(cust
         column = connection.ops.quote_name("key")
         sql = f"UPDATE channel_webhooks_webhookpseudonymkey SET {column} = %s"
         cursor.execute(sql, [Fernet(Fernet.generate_key()).encrypt(b"00")])
-    among = known([], [mine, theirs])
+    among = prefetch([], [mine, theirs])
     with pytest.raises(WebhookNotWritable, match="pseudonym key cannot be decrypted"):
         named(mine, customer, learner, among)
     assert set(named(theirs, other, learner, among)) == {"pseudonym"}
@@ -209,18 +209,18 @@ def test_what_many_learners_take_is_fetched_at_once(customer):
     ]
     for number, learner in enumerate(learners):
         sign_on(learner, f"acme:{number}", **IDS)
-    known([each.pk for each in learners], endpoints)  # which makes the key
+    prefetch([each.pk for each in learners], endpoints)  # which makes the key
     counts = []
     for some in (learners[:1], learners):
         with CaptureQueriesContext(
             connection,
         ) as queries:
-            among = known([each.pk for each in some], endpoints)
+            among = prefetch([each.pk for each in some], endpoints)
             for endpoint in endpoints:
                 for learner in some:
                     named(endpoint, customer, learner, among)
         counts.append(len(queries))
     assert counts == [3, 3]
     with CaptureQueriesContext(connection) as queries:
-        known([each.pk for each in learners], [make_endpoint(make_customer("Plain"), URL)])
+        prefetch([each.pk for each in learners], [make_endpoint(make_customer("Plain"), URL)])
     assert [query["sql"] for query in queries if "social" in query["sql"] or "pseudonym" in query["sql"]] == []

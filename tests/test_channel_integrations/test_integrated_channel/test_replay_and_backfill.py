@@ -97,7 +97,7 @@ def test_a_replay_has_the_whole_schedule_before_it(endpoint, receiver):
         (["--outcome", "failed", "--outcome", "delivered"], 3),
     ],
 )
-def test_a_range(delivered, arguments, count):
+def test_a_range_is_narrowed_by_each_argument(delivered, arguments, count):
     assert f"{count} webhooks would be replayed" in run("replay_webhooks", *arguments, "--dry-run")
 
 

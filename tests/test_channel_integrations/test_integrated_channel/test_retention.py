@@ -154,7 +154,7 @@ def test_an_answer_that_comes_after_the_retirement_leaves_no_trace(endpoint, lea
         def __init__(self):
             self.turns = 0
 
-        def is_held(self):
+        def keep(self):
             self.turns += 1
             return self.turns == 1
 

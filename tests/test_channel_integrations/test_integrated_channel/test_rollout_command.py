@@ -95,7 +95,7 @@ def test_it_shows_the_last_ten():
     assert numbers == [f"#{number}" for number in range(12, 2, -1)]
 
 
-def test_json(flag_on, endpoint):
+def test_json_has_what_holds_and_the_last_decisions(flag_on, endpoint):
     run("--endpoint", endpoint.pk, "--learning-time", "never")
     state = json.loads("\n".join(run("--percentage", 25, "--note", "“step” 2", "--json")))
     for decision in state["decisions"]:

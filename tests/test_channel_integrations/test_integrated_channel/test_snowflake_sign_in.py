@@ -53,7 +53,7 @@ def test_a_key_given_as_der_stays_der(key):
     assert connect_arguments({**BASE, "private_key": der})["private_key"] == der
 
 
-def test_none_and_two():
+def test_no_way_to_sign_in_and_two_of_them_are_seen_as_such():
     assert ways_to_sign_in(BASE) == []
     assert len(ways_to_sign_in({**BASE, "password": "p", "private_key_file": "/k"})) == 2
 

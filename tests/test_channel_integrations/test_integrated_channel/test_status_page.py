@@ -245,7 +245,7 @@ def test_every_code_has_its_words():
     [(0, "0 seconds"), (-3, "0 seconds"), (1, "1 second"), (119, "119 seconds"), (120, "2 minutes"),
      (7199, "119 minutes"), (7200, "2 hours"), (172_800, "2 days")],
 )  # fmt: skip
-def test_durations(seconds, said):
+def test_a_duration_is_said_in_whole_units_rounded_down(seconds, said):
     assert words.lasted(timedelta(seconds=seconds)) == said
 
 

@@ -60,7 +60,7 @@ def billed(lookups, suspend):
         ([lookup(0), lookup(3600)], 600, 2, 1204),
     ],
 )
-def test_what_is_billed(lookups, suspend, wakes, seconds):
+def test_statements_are_billed_by_wakes_and_until_the_warehouse_suspends(lookups, suspend, wakes, seconds):
     assert billed(lookups, suspend) == (wakes, seconds)
 
 
@@ -81,7 +81,7 @@ def test_a_statement_that_finds_the_warehouse_awake_adds_its_own_time():
         (60, 1, 0.0, 1.0, 0.0, 0.0),
     ],
 )
-def test_what_it_costs(running, completions, per_credit, credits_per_hour, cost, for_1000):
+def test_the_cost_is_that_of_the_billed_time(running, completions, per_credit, credits_per_hour, cost, for_1000):
     price, found = Price(per_credit, credits_per_hour), Bill(1, completions, 1, timedelta(seconds=running))
     assert price.of(found.running) == pytest.approx(cost)
     assert found.for_1000(price) == pytest.approx(for_1000)

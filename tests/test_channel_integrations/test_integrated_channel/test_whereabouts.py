@@ -155,7 +155,7 @@ def test_the_endpoint_is_off_or_gone(webhook, endpoint):
 
 
 @pytest.mark.parametrize("status", ["delivered", "failed", "cancelled", "no_endpoint"])
-def test_nothing_moves_it(webhook, status):
+def test_what_has_ended_says_why_and_names_no_next_move(webhook, status):
     become(webhook, status=status, reason="why")
     assert whereabouts(webhook) == Whereabouts(status, detail="why")
     become(webhook, purged_at=timezone.now())

@@ -11,7 +11,7 @@ from channel_integrations.integrated_channel.management.arguments import (
     add_per_minute,
     endpoint_with,
     moment,
-    said,
+    text_or_json,
 )
 from channel_integrations.integrated_channel.services.backfill import backfill, count_missing
 from channel_integrations.integrated_channel.services.reconciliation import grade_model
@@ -57,4 +57,4 @@ class Command(BaseCommand):
             wake_up.delivery()
             text = f"{count} webhooks made for endpoint {endpoint.pk}, due {options['per_minute']} a minute."
         facts = {"endpoint": endpoint.pk, "webhooks": count, "dry_run": options["dry_run"]}
-        self.stdout.write(said(options, text, facts))
+        self.stdout.write(text_or_json(options, text, facts))

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from channel_integrations.integrated_channel.management import selection
-from channel_integrations.integrated_channel.management.arguments import said
+from channel_integrations.integrated_channel.management.arguments import text_or_json
 from channel_integrations.integrated_channel.services.cancellation import CANCELLABLE, cancel
 
 
@@ -36,4 +36,4 @@ class Command(BaseCommand):
             text = f"{done.cancelled} webhooks were cancelled."
             if done.being_worked_at:
                 text += f"\n{done.being_worked_at} were being worked at and go on: run it again in some minutes."
-        self.stdout.write(said(options, "\n".join([*selection.in_words(selected, remarks), text]), facts))
+        self.stdout.write(text_or_json(options, "\n".join([*selection.in_words(selected, remarks), text]), facts))

@@ -3,7 +3,7 @@
 
 from django.core.management.base import BaseCommand, CommandError
 
-from channel_integrations.integrated_channel.management.arguments import add_dry_run, add_json, said
+from channel_integrations.integrated_channel.management.arguments import add_dry_run, add_json, text_or_json
 from channel_integrations.integrated_channel.services.incumbent import foreign_keys
 from channel_integrations.integrated_channel.services.incumbent.tables import NAME
 
@@ -40,7 +40,7 @@ class Command(BaseCommand):
             "dry_run": options["dry_run"],
             "foreign_keys": [{**key._asdict(), "dropped": not options["dry_run"] and key not in left} for key in keys],
         }
-        self.stdout.write(said(options, "\n".join(_in_words(keys, left, options["dry_run"])), facts))
+        self.stdout.write(text_or_json(options, "\n".join(_in_words(keys, left, options["dry_run"])), facts))
         if left:
             raise CommandError(
                 f"{len(left)} of {len(keys)} are still there: their tables were in use for longer than "

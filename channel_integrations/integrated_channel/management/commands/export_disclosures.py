@@ -4,7 +4,7 @@
 from django.core.management.base import BaseCommand, no_translations
 
 from channel_integrations.integrated_channel.log_lines import LogLines
-from channel_integrations.integrated_channel.management.arguments import found, moment
+from channel_integrations.integrated_channel.management.arguments import find_typed, moment
 from channel_integrations.integrated_channel.models import WebhookDisclosure
 from channel_integrations.integrated_channel.numbers_in_text import number_of
 from channel_integrations.integrated_channel.services.disclosure_export import as_csv, as_json, as_text, facts_of
@@ -37,7 +37,7 @@ class Command(BaseCommand):
         if options["since"]:
             disclosures = disclosures.filter(last_at__gte=options["since"])
         if options["customer"]:
-            disclosures = disclosures.filter(enterprise_customer_uuid=found(find_customer, options["customer"]).pk)
+            disclosures = disclosures.filter(enterprise_customer_uuid=find_typed(find_customer, options["customer"]).pk)
         if options["learner"]:
             disclosures = disclosures.filter(user_id=_user_id(options["learner"]))
         write = as_csv if options["csv"] else as_json if options["json"] else as_text
@@ -55,4 +55,4 @@ def _user_id(text: str) -> int:
     user_id = number_of(text)
     if user_id is not None and WebhookDisclosure.objects.filter(user_id=user_id).exists():
         return user_id
-    return found(find_learner, text).pk
+    return find_typed(find_learner, text).pk

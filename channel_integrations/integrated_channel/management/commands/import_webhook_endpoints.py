@@ -12,7 +12,7 @@ from channel_integrations.integrated_channel.management.arguments import (
     add_json,
     add_per_minute,
     moment,
-    said,
+    text_or_json,
 )
 from channel_integrations.integrated_channel.services.incumbent.endpoints import IMPORTED, Outcome
 from channel_integrations.integrated_channel.services.incumbent.moving import Choices, Move, is_there, move
@@ -83,7 +83,7 @@ class Command(BaseCommand):
         found = move(Choices(**{name: options[name] for name in names}))
         if not options["dry_run"] and found.webhooks.made["owed"]:
             wake_up.delivery()
-        self.stdout.write(said(options, "\n".join(_in_words(found)), _facts(found)))
+        self.stdout.write(text_or_json(options, "\n".join(_in_words(found)), _facts(found)))
 
 
 def _facts(found: Move) -> dict[str, Any]:

@@ -6,7 +6,12 @@ from datetime import timedelta
 from django.core.management.base import BaseCommand
 
 from channel_integrations.integrated_channel import conf
-from channel_integrations.integrated_channel.management.arguments import add_dry_run, add_json, said, whole_number
+from channel_integrations.integrated_channel.management.arguments import (
+    add_dry_run,
+    add_json,
+    text_or_json,
+    whole_number,
+)
 from channel_integrations.integrated_channel.services.retention import purge, purgeable
 
 
@@ -40,4 +45,4 @@ class Command(BaseCommand):
             count = purge(age)
             text = f"{count} webhooks older than {age.days} days purged."
         facts = {"webhooks": count, "older_than_days": age.days, "dry_run": options["dry_run"]}
-        self.stdout.write(said(options, text, facts))
+        self.stdout.write(text_or_json(options, text, facts))

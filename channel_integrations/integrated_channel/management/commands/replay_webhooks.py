@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand
 
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.management import selection
-from channel_integrations.integrated_channel.management.arguments import add_per_minute, said
+from channel_integrations.integrated_channel.management.arguments import add_per_minute, text_or_json
 from channel_integrations.integrated_channel.services.replay import PER_MINUTE, REPLAYABLE, replay
 
 
@@ -36,4 +36,4 @@ class Command(BaseCommand):
             facts |= {"replayed": replay(chosen, options["per_minute"]), "per_minute": options["per_minute"]}
             wake_up.delivery()
             text = f"{facts['replayed']} webhooks are being replayed, {options['per_minute']} a minute."
-        self.stdout.write(said(options, "\n".join([*selection.in_words(selected, remarks), text]), facts))
+        self.stdout.write(text_or_json(options, "\n".join([*selection.in_words(selected, remarks), text]), facts))

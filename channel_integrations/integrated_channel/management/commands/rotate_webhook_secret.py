@@ -5,7 +5,12 @@ from datetime import timedelta
 
 from django.core.management.base import BaseCommand
 
-from channel_integrations.integrated_channel.management.arguments import add_endpoint, add_json, endpoint_with, said
+from channel_integrations.integrated_channel.management.arguments import (
+    add_endpoint,
+    add_json,
+    endpoint_with,
+    text_or_json,
+)
 from channel_integrations.integrated_channel.models import WebhookSigningSecret
 from channel_integrations.integrated_channel.models.signing_secret import ROTATION_OVERLAP
 
@@ -27,7 +32,7 @@ class Command(BaseCommand):
     def handle(self, *args, **options) -> None:
         endpoint = endpoint_with(options["endpoint"])
         secret = WebhookSigningSecret.rotate(endpoint)
-        self.stdout.write(said(options, secret, {"endpoint": endpoint.pk, "secret": secret}))
+        self.stdout.write(text_or_json(options, secret, {"endpoint": endpoint.pk, "secret": secret}))
         self.stderr.write(
             f"Endpoint {endpoint.pk} ({endpoint.enterprise_customer.name}, {endpoint.region}) has a new secret, shown "
             f"this once. For {ROTATION_OVERLAP // timedelta(hours=1)} hours the former one signs beside it: have the "

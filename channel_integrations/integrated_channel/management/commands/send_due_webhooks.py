@@ -8,7 +8,12 @@ from django.core.management.base import BaseCommand
 from django.db import Error, close_old_connections, connections
 
 from channel_integrations.integrated_channel.log_lines import LogLines, chain_of
-from channel_integrations.integrated_channel.management.arguments import TypedWrongly, add_json, said, whole_number
+from channel_integrations.integrated_channel.management.arguments import (
+    TypedWrongly,
+    add_json,
+    text_or_json,
+    whole_number,
+)
 from channel_integrations.integrated_channel.services import delivery, heartbeat, sweep
 
 lines = LogLines(__name__)
@@ -80,7 +85,7 @@ class Command(BaseCommand):
         finally:  # What is due goes out whatever the rest of the sweep meets with.
             heartbeat.touch_file()
             attempts = delivery.deliver_due()
-            self.stdout.write(said(options, f"attempts made: {attempts}", {"attempts": attempts}))
+            self.stdout.write(text_or_json(options, f"attempts made: {attempts}", {"attempts": attempts}))
         heartbeat.beat(heartbeat.SWEEP)
 
     def _wait(self, seconds: float) -> None:

@@ -6,7 +6,12 @@ from http import HTTPStatus
 from django.core.management.base import BaseCommand, CommandError
 
 from channel_integrations.integrated_channel.exceptions import AddressRefused, SecretUnreadable, SignInFailed
-from channel_integrations.integrated_channel.management.arguments import add_endpoint, add_json, endpoint_with, said
+from channel_integrations.integrated_channel.management.arguments import (
+    add_endpoint,
+    add_json,
+    endpoint_with,
+    text_or_json,
+)
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, SignIn
 from channel_integrations.integrated_channel.services.retry import Outcome, classify
 from channel_integrations.integrated_channel.services.test_event import send_test_event
@@ -45,7 +50,7 @@ class Command(BaseCommand):
         }
         came = f"HTTP {answer.status}" if answer else f"no answer ({result.error_told})"
         text = f"{endpoint.webhook_url}: {came} after {result.duration_ms} ms"
-        self.stdout.write(said(options, "\n".join(filter(None, [text, facts["answer"]])), facts))
+        self.stdout.write(text_or_json(options, "\n".join(filter(None, [text, facts["answer"]])), facts))
         if not taken:
             raise CommandError(_advice(answer.status if answer else None, result.error, endpoint))
 

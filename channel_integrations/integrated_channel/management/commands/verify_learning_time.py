@@ -13,7 +13,7 @@ from channel_integrations.integrated_channel.management.arguments import (
     add_json,
     moment,
     number,
-    said,
+    text_or_json,
     whole_number,
 )
 from channel_integrations.integrated_channel.management.tables import table
@@ -106,7 +106,7 @@ class Command(BaseCommand):
         except LearningTimeUnavailable as err:
             raise CommandError(f"Nothing was compared. {err}; {WHAT_TO_DO}", returncode=NOT_TO_BE_ASKED) from err
         told = [line for title, rows in tables(report) for line in (title, *table(rows), "")]
-        self.stdout.write(said(options, "\n".join([beginning(report), "", *told, verdict(report)]), report))
+        self.stdout.write(text_or_json(options, "\n".join([beginning(report), "", *told, verdict(report)]), report))
         if not report["verdict"]["ok"]:
             raise SystemExit(1)
 

@@ -20,7 +20,7 @@ from channel_integrations.integrated_channel.management.arguments import (
     add_endpoint,
     add_json,
     endpoint_with,
-    said,
+    text_or_json,
     whole_number,
 )
 from channel_integrations.integrated_channel.models import WebhookEndpointHealth
@@ -80,7 +80,7 @@ class Command(BaseCommand):
         )
         played_at = timezone.now()
         report = Report(target, secret_of, played_at, judge(play(target, cases), target.timeout_seconds))
-        self.stdout.write(said(options, report.text(), report.facts()))
+        self.stdout.write(text_or_json(options, report.text(), report.facts()))
         if not report.all_handled:
             raise CommandError(report.summary)
 

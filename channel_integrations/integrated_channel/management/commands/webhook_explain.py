@@ -5,7 +5,7 @@ import json
 
 from django.core.management.base import BaseCommand, no_translations
 
-from channel_integrations.integrated_channel.management.arguments import found
+from channel_integrations.integrated_channel.management.arguments import find_typed
 from channel_integrations.integrated_channel.services.explanation import explain, tell
 from channel_integrations.integrated_channel.services.explanation.subject import (
     find_course_run,
@@ -38,7 +38,7 @@ class Command(BaseCommand):
     @no_translations  # Programs read it, and colleagues search for it.
     def handle(self, *args, **options) -> None:
         learner, customer, course_id = (
-            found(find, options[name])
+            find_typed(find, options[name])
             for name, find in (("learner", find_learner), ("customer", find_customer), ("course", find_course_run))
         )
         told = tell(explain(learner, customer, course_id), for_partner=options["for_partner"])

@@ -5,7 +5,12 @@ from django.core.management.base import BaseCommand
 from django.db import Error
 from django.utils import timezone
 
-from channel_integrations.integrated_channel.management.arguments import TypedWrongly, add_json, said, whole_number
+from channel_integrations.integrated_channel.management.arguments import (
+    TypedWrongly,
+    add_json,
+    text_or_json,
+    whole_number,
+)
 from channel_integrations.integrated_channel.models import WebhookHeartbeat
 from channel_integrations.integrated_channel.services.heartbeat import NAMES
 
@@ -44,15 +49,17 @@ class Command(BaseCommand):
                 WebhookHeartbeat.objects.filter(pk=options["forget"]).delete()
         except Error as err:
             text = f"the database cannot be asked: {type(err).__name__}"
-            self.stdout.write(said(options, text, {"error": type(err).__name__}))
+            self.stdout.write(text_or_json(options, text, {"error": type(err).__name__}))
             raise SystemExit(1) from err
         if options["check"]:
             self._check(options, ages)
         elif options["forget"]:
-            self.stdout.write(said(options, f"{options['forget']}: forgotten", {"forgotten": options["forget"]}))
+            self.stdout.write(
+                text_or_json(options, f"{options['forget']}: forgotten", {"forgotten": options["forget"]})
+            )
         else:
             text = "\n".join(f"{name}: {_last(ages.get(name))}" for name in NAMES)
-            self.stdout.write(said(options, text, [_facts(name, ages.get(name)) for name in NAMES]))
+            self.stdout.write(text_or_json(options, text, [_facts(name, ages.get(name)) for name in NAMES]))
 
     def _ages(self) -> dict[str, tuple[float, str]]:
         now = timezone.now()
@@ -63,7 +70,7 @@ class Command(BaseCommand):
         found = ages.get(name)
         alive = found is not None and found[0] <= within
         text = f"{name}: {'alive' if alive else 'not alive'}, {_last(found)}"
-        self.stdout.write(said(options, text, {**_facts(name, found), "alive": alive}))
+        self.stdout.write(text_or_json(options, text, {**_facts(name, found), "alive": alive}))
         if not alive:
             raise SystemExit(1)
 

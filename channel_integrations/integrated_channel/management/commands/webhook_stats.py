@@ -2,6 +2,7 @@
 """How the whole does, from the command line."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from django.utils import timezone
 
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.management.arguments import whole_number
-from channel_integrations.integrated_channel.management.tables import table
+from channel_integrations.integrated_channel.management.tables import Table, table
 from channel_integrations.integrated_channel.services.doctor.moments import span
 from channel_integrations.integrated_channel.services.figures import (
     backlog,
@@ -122,65 +123,12 @@ def _figures(hours: int, days: int) -> dict[str, Any]:
     }
 
 
-def _tables(figures: dict[str, Any]):
-    """(title, rows of cells, the headings first)."""
-    yield (
-        "Targets, over the last hour",
-        [
-            ("figure", "value", "target", ""),
-            *(
-                (
-                    each["name"],
-                    "-" if each["value"] is None else f"{each['value']:.3g} {each['unit']}",
-                    f"{'>' if each['name'] == 'cache_hit_rate' else '<'} {each['limit']} {each['unit']}",
-                    VERDICTS[each["met"]] + (" (for information)" if each["informational"] else ""),
-                )
-                for each in figures["targets"]
-            ),
-        ],
-    )
-    owed = figures["owed"]
-    oldest = span(timezone.now() - owed["oldest_due_at"]) if owed["oldest_due_at"] else "-"
-    counts = [(name, str(count)) for name, count in owed.items() if isinstance(count, int)]
-    due = [(f"due for {task}", str(count)) for task, count in owed["due"].items()]
-    yield "Owed now", [("status", "webhooks"), *counts, *due, ("the oldest is due for", oldest)]
-    latest = figures["latest_deliveries"]
-    yield (
-        f"Latest deliveries: {latest['count']} in the last hour",
-        [
-            ("seconds", "p50", "p95"),
-            *(
-                (name, *(f"{seconds:.3f}" for seconds in latest[name].values()))
-                for name in ("total", "waiting", "lookup", "post")
-                if latest[name]
-            ),
-        ],
-    )
-    counted = [(status or "not to be looked up", str(count)) for status, count in latest["learning_times"].items()]
-    yield "Their learning time", [("status", "deliveries"), *counted]
-    yield (
-        "Endpoints, the worst first",
-        [
-            ("endpoint", "customer", "region", "state", "pending", "parked"),
-            *(
-                tuple(str(each[name]) for name in ("endpoint", "customer", "region", "state", "pending", "parked"))
-                for each in figures["endpoints"]
-            ),
-        ],
-    )
-    yield (
-        "Outcomes by hour",
-        [
-            ("from", "delivered", "failed", "cancelled"),
-            *(
-                (
-                    timezone.localtime(hour["start"]).isoformat(" ", "minutes"),
-                    *(str(hour[name]) for name in ("delivered", "failed", "cancelled")),
-                )
-                for hour in figures["hours"]
-            ),
-        ],
-    )
+def _tables(figures: dict[str, Any]) -> Iterator[Table]:
+    yield _targets(figures["targets"])
+    yield _owed(figures["owed"])
+    yield from _deliveries(figures["latest_deliveries"])
+    yield _endpoints(figures["endpoints"])
+    yield _outcomes(figures["hours"])
     if figures["suppressed"]:
         reasons = [(reason, str(count)) for reason, count in figures["suppressed"].items()]
         yield "Passes that made no webhook", [("reason", "passes"), *reasons]
@@ -191,3 +139,47 @@ def _tables(figures: dict[str, Any]):
             *(tuple(str(day[name]) for name, _heading in DAYS) for day in figures["days"]),
         ],
     )
+
+
+def _targets(found: list[dict[str, Any]]) -> Table:
+    rows = [
+        (
+            each["name"],
+            "-" if each["value"] is None else f"{each['value']:.3g} {each['unit']}",
+            f"{'>' if each['name'] == 'cache_hit_rate' else '<'} {each['limit']} {each['unit']}",
+            VERDICTS[each["met"]] + (" (for information)" if each["informational"] else ""),
+        )
+        for each in found
+    ]
+    return "Targets, over the last hour", [("figure", "value", "target", ""), *rows]
+
+
+def _owed(owed: dict[str, Any]) -> Table:
+    oldest = span(timezone.now() - owed["oldest_due_at"]) if owed["oldest_due_at"] else "-"
+    counts = [(name, str(count)) for name, count in owed.items() if isinstance(count, int)]
+    due = [(f"due for {task}", str(count)) for task, count in owed["due"].items()]
+    return "Owed now", [("status", "webhooks"), *counts, *due, ("the oldest is due for", oldest)]
+
+
+def _deliveries(latest: dict[str, Any]) -> Iterator[Table]:
+    parts = [(name, latest[name]) for name in ("total", "waiting", "lookup", "post") if latest[name]]
+    yield (
+        f"Latest deliveries: {latest['count']} in the last hour",
+        [("seconds", "p50", "p95"), *((name, *(f"{each:.3f}" for each in part.values())) for name, part in parts)],
+    )
+    counted = [(status or "not to be looked up", str(count)) for status, count in latest["learning_times"].items()]
+    yield "Their learning time", [("status", "deliveries"), *counted]
+
+
+def _endpoints(found: list[dict[str, Any]]) -> Table:
+    names = ("endpoint", "customer", "region", "state", "pending", "parked")
+    return "Endpoints, the worst first", [names, *(tuple(str(each[name]) for name in names) for each in found)]
+
+
+def _outcomes(hours: list[dict[str, Any]]) -> Table:
+    names = ("delivered", "failed", "cancelled")
+    rows = [
+        (timezone.localtime(hour["start"]).isoformat(" ", "minutes"), *(str(hour[name]) for name in names))
+        for hour in hours
+    ]
+    return "Outcomes by hour", [("from", *names), *rows]

@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
 from channel_integrations.integrated_channel.erasures import erasure_body
 from channel_integrations.integrated_channel.formats import STANDARD, Facts, NumberFacts, PayloadFormat, to_body
-from channel_integrations.integrated_channel.formats.told import told_by
+from channel_integrations.integrated_channel.formats.disclosed import disclosed_by
 from channel_integrations.integrated_channel.models import LearnerNaming, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.passes import COURSE_COMPLETION, COURSE_COMPLETION_REVISED
 
@@ -144,7 +144,7 @@ def erasure(learner: Learner = RETIRED) -> Build:
     """What is sent when the LMS retires a learner: the identifier that completions have named them by."""
 
     def build(scene: Scene) -> dict[str, Any]:
-        told = told_by(to_body(completion(learner=learner)(scene)))
+        told = disclosed_by(to_body(completion(learner=learner)(scene)))
         return json.loads(erasure_body(scene.customer.uuid, told.identifier, scene.at))
 
     return build

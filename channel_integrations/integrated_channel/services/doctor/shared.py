@@ -15,6 +15,7 @@ from django.utils import timezone
 from kombu import Connection
 
 from channel_integrations.integrated_channel import wake_up
+from channel_integrations.integrated_channel.broker import STEP_TIMEOUT
 from channel_integrations.integrated_channel.models import WebhookHeartbeat
 from channel_integrations.integrated_channel.services import heartbeat
 from channel_integrations.integrated_channel.services.doctor.findings import Findings, ok, problem, warning
@@ -71,7 +72,7 @@ def broker() -> Findings:
     except Exception as err:  # Each transport raises its own, and kombu another one over it.
         reason = f"no answer in {BROKER_SECONDS:g} s" if isinstance(err, NoAnswer) else _innermost(err)
         yield problem(
-            f"{where} cannot be reached in {wake_up.STEP_TIMEOUT:g} s a step ({reason}): webhooks wait for the sweep, "
+            f"{where} cannot be reached in {STEP_TIMEOUT:g} s a step ({reason}): webhooks wait for the sweep, "
             "and go out without learning time",
             "Start the broker, or correct BROKER_URL (an LMS makes it of CELERY_BROKER_HOSTNAME, CELERY_BROKER_USER, "
             "CELERY_BROKER_PASSWORD and the like in lms.yml) and restart LMS and workers; meanwhile ./manage.py lms "

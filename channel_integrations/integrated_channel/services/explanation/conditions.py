@@ -23,7 +23,7 @@ from channel_integrations.integrated_channel.services.explanation.story import (
     at,
     endpoint_page,
 )
-from channel_integrations.integrated_channel.services.outbox import is_older_than_allowed
+from channel_integrations.integrated_channel.services.outbox import is_too_old
 from channel_integrations.integrated_channel.services.recipients import Recipient, find_recipients
 from channel_integrations.integrated_channel.services.region_service import CUSTOMER, SIGN_ON, Found, find_region
 from channel_integrations.integrated_channel.services.sign_on import sign_ons_of
@@ -84,7 +84,7 @@ def _routed(region: str, endpoints: list[EnterpriseWebhookConfiguration]) -> Ent
 
 
 def _recipient(story: Explanation) -> Recipient | None:
-    found = find_recipients(story.course_id, [story.learner.pk], (True, False))
+    found = find_recipients(story.course_id, [story.learner.pk], with_switched_off=True)
     return next((each for each in found if each.enterprise_customer_uuid == story.customer.uuid), None)
 
 
@@ -150,7 +150,7 @@ def _timing(story: Explanation, recipient: Recipient, passed_at: datetime) -> It
         _("passed while linked") if after else _("passed before the learner was linked"),
         _("nothing: what came before the link is not the customer's to know"),
     )
-    days, old = conf.max_pass_age().days, is_older_than_allowed(passed_at)
+    days, old = conf.max_pass_age().days, is_too_old(passed_at)
     told = (
         _("passed at %(when)s, more than %(days)s days ago")
         if old

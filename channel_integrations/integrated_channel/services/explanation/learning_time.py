@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Why a webhook carries no learning time, in words, and what changes it for the next ones."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,12 +62,13 @@ class Side:
 
     @property
     def place(self) -> int:
+        """The learner's bucket; a percentage takes in the lowest ones."""
         return rollout.bucket(self.customer.uuid, self.learner.pk)
 
     def step(self) -> Step:
         """Whether learning time would be looked up now."""
         holds = rollout.latest()
-        code = holds.reason_against(self.customer.uuid, self.learner.pk, self._switches())
+        code = holds.reason_against(self.customer.uuid, self.learner.pk, {self.endpoint.learning_time})
         words, change = why_plain(code, self) if code else (_("looked up"), "")
         details = _("(bucket %(place)s of %(buckets)s, percentage %(percentage)s, endpoint's switch: %(switch)s)") % {
             "place": self.place,
@@ -77,9 +77,6 @@ class Side:
             "switch": self.endpoint.learning_time or "rollout",
         }
         return Step("rollout", Answer.of(not code), words, change, details, no_learning_time() if code else "")
-
-    def _switches(self) -> Collection[str | None]:
-        return {self.endpoint.learning_time}
 
 
 def why_plain(code: str, side: Side | None) -> tuple[str, str]:

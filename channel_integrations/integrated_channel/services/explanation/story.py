@@ -57,6 +57,7 @@ class Answer(StrEnum):
 
     @classmethod
     def of(cls, holds: bool) -> "Answer":
+        """Yes where it holds, else no."""
         return cls.YES if holds else cls.NO
 
 
@@ -75,6 +76,7 @@ class Step:
 
     @property
     def question(self) -> str:
+        """The question that it answers, translated."""
         return str(STEPS[self.name])
 
 

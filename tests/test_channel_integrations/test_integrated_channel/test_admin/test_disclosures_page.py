@@ -49,7 +49,7 @@ def export(browser, query="", kind="json"):
     return response, b"".join(response.streaming_content).decode() if response.streaming else ""
 
 
-def test_the_list(staff, endpoint):
+def test_the_list_says_who_was_told_what(staff, endpoint):
     make_disclosure(endpoint, erasure=Erasure.TOLD)
     page = text_of(staff(VIEW, "view_webhook_personal_data").get(url(DISCLOSURE, "changelist")))
     for shown in (

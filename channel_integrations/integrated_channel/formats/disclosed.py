@@ -11,7 +11,7 @@ from channel_integrations.integrated_channel.formats import FORMATS, to_body
 _ENVELOPE = {"event_type", "event_version", "event_source", "timestamp", "enterprise_customer"}
 
 
-class Told(NamedTuple):
+class Disclosed(NamedTuple):
     """
     The names of the fields with a value, sorted, and how the endpoint now knows the learner: JSON as in the body.
 
@@ -22,17 +22,17 @@ class Told(NamedTuple):
     identifier: str
 
 
-def told_by(body: str) -> Told:
+def disclosed_by(body: str) -> Disclosed:
     """What the endpoint knows that got this body."""
     try:
         payload = json.loads(body)
     except ValueError:
         payload = None
     if not isinstance(payload, dict):
-        return Told([], "")
+        return Disclosed([], "")
     learner = _learner_of(payload)
     about = {key: value for key, value in payload.items() if key not in _ENVELOPE}
-    return Told(sorted(_names(about)), to_body(learner) if learner else "")
+    return Disclosed(sorted(_names(about)), to_body(learner) if learner else "")
 
 
 def _names(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
