@@ -114,6 +114,7 @@ def test_a_sweep_with_learning_time_off_does_not_read_the_revisions_that_wait(ac
     settings.FEATURES = {}
     later = timezone.now() + timedelta(hours=1)
     waiting = {"revises": uuid.uuid4(), "due_at": later, "enrich_by": later}
+    add(FINISHED, acme, WebhookStatus.DELIVERED)
     add(10, acme, WebhookStatus.AWAITING_FINAL, **waiting)
     with rows_read() as few:
         assert final_number.release_due() == 0
@@ -141,9 +142,6 @@ QUERIES = {
         status=WebhookStatus.PENDING, endpoint_id=1, lease_token__isnull=False, due_at__gt=now
     ),
     "of a learner's pass": lambda rows, now: rows.filter(user_id=1, course_id=COURSE, occurred_at=now),
-    "waiting for their final number": lambda rows, now: rows.filter(
-        status=WebhookStatus.AWAITING_FINAL, revises=None
-    ).order_by("due_at", "pk")[:500],
     "of a completion's revision": lambda rows, now: rows.filter(revises=uuid.uuid4()),
     "by key": lambda rows, now: rows.filter(deduplication_key__in=["x" * 64, "y" * 64]),
     "to be purged": lambda rows, now: rows.filter(purged_at=None, created__lt=now - timedelta(days=90)).order_by(
