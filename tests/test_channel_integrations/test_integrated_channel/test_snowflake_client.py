@@ -19,6 +19,7 @@ from itertools import islice
 from uuid import UUID
 
 import pytest
+import redis as redis_client
 from django.core.cache import cache
 from django.utils import timezone
 
@@ -629,6 +630,19 @@ def test_many_are_looked_up_with_one_statement_and_kept_with_one_write(snowflake
     before = wire.statements
     again = ask_for(wanted)
     assert (again.seconds, again.statements, wire.statements) == (times.seconds, [], before)
+
+
+@pytest.mark.redis
+def test_the_cache_is_asked_and_told_once_for_all_of_a_batch(snowflake, settings, redis_server):
+    """As Redis itself counts what it reads: some packets for all, where one for each key would be a hundred."""
+    settings.CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_server.url(2)}}
+    cache.clear()
+    wanted = [key(user_id) for user_id in range(1, 51)]
+    with redis_client.Redis(port=redis_server.port) as client:
+        before = client.info("stats")["total_reads_processed"]
+        ask_for(wanted)
+        assert len(ask_for(wanted).statements) == 0
+        assert client.info("stats")["total_reads_processed"] - before < 20
 
 
 def test_what_the_lists_cross_to_is_not_mistaken_for_an_answer(snowflake):
