@@ -32,6 +32,8 @@ QUERY_TAG = "channel_integrations.webhook_learning_time"
 RECYCLE_SECONDS = 3 * 3600
 #: connections kept, and opened beyond that for a moment, in a process with threads; a prefork child uses one
 POOL_SIZE, POOL_OVERFLOW = 2, 6
+#: seconds between two tries of the same request, at most
+MAX_BACKOFF_SECONDS = 2
 #: the session or its token has expired, or the session is gone
 EXPIRED_SESSION = frozenset({390104, 390110, 390111, 390112, 390113, 390114, 390115, 390195})
 #: cancelled in the warehouse: by its timeout, or by somebody
@@ -126,10 +128,13 @@ def _fetch_all(statement: str, parameters: Sequence[Any], *, unused: bool = Fals
     errors = _connector().errors
     with _connection(unused) as connection:
         try:
-            with connection.cursor() as cursor:
-                # In place of network_timeout: how long to wait and retry. The connector then asks for a cancellation.
-                cursor.execute(statement, tuple(parameters), timeout=conf.snowflake_query_timeout())
-                return cursor.fetchall()
+            cursor = connection.cursor()
+            # In place of network_timeout: how long to wait and retry. The connector then asks for a cancellation, in a
+            # thread of its own, for which closing the cursor would wait: one that fails goes with its connection.
+            cursor.execute(statement, tuple(parameters), timeout=conf.snowflake_query_timeout())
+            rows = cursor.fetchall()
+            cursor.close()
+            return rows
         except errors.ProgrammingError as err:
             if err.errno in EXPIRED_SESSION:
                 connection.invalidate()
@@ -205,6 +210,8 @@ def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
         "network_timeout": query,
         # Bounds each request of the login too; a longer one would hold a silent login up for as long.
         "socket_timeout": min(login, query),
+        # Between two tries of a request: else up to 16 s, also after the last second in which one may be made.
+        "backoff_policy": _connector().backoff_policies.exponential_backoff(cap=MAX_BACKOFF_SECONDS),
         # Closing then asks nothing of the server: a dead connection costs no wait, and a forked child that ends does
         # not end its parent's session. Snowflake drops idle sessions by itself.
         "server_session_keep_alive": True,

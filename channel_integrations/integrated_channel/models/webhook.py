@@ -63,7 +63,7 @@ class WebhookTransmissionQueue(models.Model):
     )
     held_at = models.DateTimeField(null=True, help_text=_("Since when it has waited for its final learning time."))
     revises = models.UUIDField(
-        null=True, db_index=True, editable=False, help_text=_("The completion whose learning time this one corrects.")
+        null=True, editable=False, help_text=_("The completion whose learning time this one corrects.")
     )
 
     endpoint_id = models.PositiveBigIntegerField(null=True)
@@ -94,6 +94,7 @@ class WebhookTransmissionQueue(models.Model):
             models.Index(fields=["status", "due_at"], name="channel_webhooks_due"),
             models.Index(fields=["status", "endpoint_id", "due_at"], name="channel_webhooks_endpoint_due"),
             models.Index(fields=["endpoint_id", "lease_token"], name="channel_webhooks_in_flight"),
+            models.Index(fields=["revises", "status", "due_at"], name="channel_webhooks_revisions"),
             models.Index(fields=["purged_at", "created"], name="channel_webhooks_retention"),
             models.Index(fields=["finished_at", "status"], name="channel_webhooks_finished"),
         ]

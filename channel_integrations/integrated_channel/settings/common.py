@@ -60,8 +60,8 @@ DEFAULTS = {
     "CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS": 10,
     # .. setting_name: CHANNEL_WEBHOOKS_SNOWFLAKE_QUERY_TIMEOUT_SECONDS
     # .. setting_default: 20
-    # .. setting_description: How long one lookup may take, waking a suspended warehouse included; also the bound of the
-    #     network below it.
+    # .. setting_description: How long one lookup may take, waking a suspended warehouse included. Where Snowflake
+    #     has gone away, it may take two seconds and the time of a sign-in longer.
     "CHANNEL_WEBHOOKS_SNOWFLAKE_QUERY_TIMEOUT_SECONDS": 20,
     # .. setting_name: CHANNEL_WEBHOOKS_ENRICHMENT_WAIT_SECONDS
     # .. setting_default: 600

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A cache that behaves as one whose server is down."""
+"""Caches that behave as one whose server is down; and one that works, and tells before it is asked."""
+
+from collections.abc import Callable
 
 from django.core.cache.backends.base import BaseCache
+from django_redis.cache import RedisCache
 
 
 class SaysNo(BaseCache):
@@ -33,3 +36,26 @@ class QuotesItsKeys(SaysNo):
         raise ValueError(f"no connection for {keys}, asked by maria@private.example")
 
     set_many = get_many
+
+
+class Tapped(RedisCache):
+    """A real Redis; ``before`` is called before each of those commands that marks are made of."""
+
+    before: Callable[[], None] | None = None
+
+    def get(self, *args, **kwargs):
+        return self._after_tap(super().get, *args, **kwargs)
+
+    def add(self, *args, **kwargs):
+        return self._after_tap(super().add, *args, **kwargs)
+
+    def delete(self, *args, **kwargs):
+        return self._after_tap(super().delete, *args, **kwargs)
+
+    def delete_many(self, *args, **kwargs):
+        return self._after_tap(super().delete_many, *args, **kwargs)
+
+    def _after_tap(self, command, *args, **kwargs):
+        if Tapped.before:
+            Tapped.before()
+        return command(*args, **kwargs)

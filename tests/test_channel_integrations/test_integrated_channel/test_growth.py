@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
-from channel_integrations.integrated_channel.services import delivery, endpoint_gate, enrichment, sweep
+from channel_integrations.integrated_channel.services import delivery, endpoint_gate, enrichment, final_number, sweep
 from channel_integrations.integrated_channel.services.addressing import address_due
 from tests.factories import COURSE, grade_event, make_customer, make_endpoint, make_learner
 
@@ -110,6 +110,20 @@ def test_asking_what_may_be_sent_does_not_read_what_waits(acme):
     assert many[0] <= few[0] * 1.3 + 20, (few, many)
 
 
+def test_a_sweep_with_learning_time_off_does_not_read_the_revisions_that_wait(acme, settings):
+    settings.FEATURES = {}
+    later = timezone.now() + timedelta(hours=1)
+    waiting = {"revises": uuid.uuid4(), "due_at": later, "enrich_by": later}
+    add(FINISHED, acme, WebhookStatus.DELIVERED)
+    add(10, acme, WebhookStatus.AWAITING_FINAL, **waiting)
+    with rows_read() as few:
+        assert final_number.release_due() == 0
+    add(FINISHED, acme, WebhookStatus.AWAITING_FINAL, **waiting)
+    with rows_read() as many:
+        assert final_number.release_due() == 0
+    assert many[0] <= few[0] * 1.3 + 20, (few, many)
+
+
 def test_a_claim_reads_what_it_takes(acme):
     add(FINISHED, acme, WebhookStatus.RECORDED)
     with rows_read() as read:
@@ -128,6 +142,7 @@ QUERIES = {
         status=WebhookStatus.PENDING, endpoint_id=1, lease_token__isnull=False, due_at__gt=now
     ),
     "of a learner's pass": lambda rows, now: rows.filter(user_id=1, course_id=COURSE, occurred_at=now),
+    "of a completion's revision": lambda rows, now: rows.filter(revises=uuid.uuid4()),
     "by key": lambda rows, now: rows.filter(deduplication_key__in=["x" * 64, "y" * 64]),
     "to be purged": lambda rows, now: rows.filter(purged_at=None, created__lt=now - timedelta(days=90)).order_by(
         "created", "pk"
