@@ -213,6 +213,12 @@ def drip_interim_answers(connection):
         time.sleep(0.1)
 
 
+def flood_of_interim_answers(connection):
+    connection.recv(65536)
+    while True:
+        connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n" * 1000)
+
+
 def drip_chunks(connection):
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -229,7 +235,16 @@ def endless_trailers(connection):
 
 
 @pytest.mark.parametrize(
-    "talk", [drip_headers, drip_interim_answers, drip_body, drip_chunks, endless_trailers, say_nothing]
+    "talk",
+    [
+        drip_headers,
+        drip_interim_answers,
+        flood_of_interim_answers,
+        drip_body,
+        drip_chunks,
+        endless_trailers,
+        say_nothing,
+    ],
 )
 def test_the_deadline_holds_however_the_answer_is_fed(raw_server, development, talk):
     started = time.monotonic()
@@ -675,6 +690,20 @@ def test_a_body_that_breaks_off_does_not_take_the_status_back(raw_server, develo
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     assert post(raw_server(talk).url).status == 200
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_an_interim_answer_is_none_and_shifts_no_answer_to_the_next_request(raw_server, development, interim):
+    def talk(connection):
+        for final in (b"200 OK", b"500 No"):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 " + interim + b"\r\nLink: </style.css>\r\n\r\n")
+            time.sleep(0.1)
+            connection.sendall(b"HTTP/1.1 " + final + b"\r\nContent-Length: 0\r\n\r\n")
+        connection.recv(65536)
+
+    server = raw_server(talk)
+    assert [post(server.url).status, post(server.url).status, server.accepted] == [200, 500, 1]
 
 
 def test_a_head_that_breaks_off_is_no_answer(raw_server, development):
