@@ -86,6 +86,7 @@ _WAIT = _Whole("CHANNEL_WEBHOOKS_ENRICHMENT_WAIT_SECONDS", 1, 86_400, "seconds")
 _MAX_AGE = _Whole("CHANNEL_WEBHOOKS_MAX_PASS_AGE_DAYS", 1, 365, "days")
 _RETENTION = _Whole("CHANNEL_WEBHOOKS_RETENTION_DAYS", 1, 3650, "days")
 _DISCLOSURES = _Whole("CHANNEL_WEBHOOKS_DISCLOSURE_RETENTION_DAYS", 1, 36_500, "days")
+_KEPT_ANSWER = _Whole("CHANNEL_WEBHOOKS_KEPT_ANSWER_CHARACTERS", 0, 65_536, "characters")
 _WORKERS = _Whole("CHANNEL_WEBHOOKS_DELIVERY_WORKERS", 1, 64, "workers")
 _RECONCILE = _Whole("CHANNEL_WEBHOOKS_RECONCILE_DAYS", 1, 365, "days")
 _WHOLE_NUMBERS = (
@@ -98,6 +99,7 @@ _WHOLE_NUMBERS = (
     _MAX_AGE,
     _RETENTION,
     _DISCLOSURES,
+    _KEPT_ANSWER,
     _WORKERS,
     _RECONCILE,
 )
@@ -157,6 +159,11 @@ def retention() -> timedelta:
 def disclosure_retention() -> timedelta:
     """How long the register keeps what was told, from when it was told for the last time."""
     return timedelta(days=_DISCLOSURES.value())
+
+
+def kept_answer_characters() -> int:
+    """How much of an endpoint's answer is kept."""
+    return _KEPT_ANSWER.value()
 
 
 def delivery_workers() -> int:

@@ -316,7 +316,9 @@ def test_an_endless_answer_is_read_up_to_the_cap(raw_server, development, head):
     assert flood.sent < 30_000_000  # what fits into the kernel's buffers, not into memory
 
 
-def test_a_compressed_answer_is_inflated_as_far_as_it_is_kept(httpserver, development):
+@pytest.mark.parametrize("kept", [0, 1024, 65_536])
+def test_a_compressed_answer_is_inflated_as_far_as_it_is_kept(httpserver, development, settings, kept):
+    settings.CHANNEL_WEBHOOKS_KEPT_ANSWER_CHARACTERS = kept
     bomb = gzip.compress(b"A" * 50_000_000)
     httpserver.expect_request("/").respond_with_response(Response(bomb, headers={"Content-Encoding": "gzip"}))
     post(httpserver.url_for("/"))  # what is imported and compiled at first use is not measured
@@ -324,7 +326,7 @@ def test_a_compressed_answer_is_inflated_as_far_as_it_is_kept(httpserver, develo
     answer = post(httpserver.url_for("/"))
     _now, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert answer.body_start == "A" * 1024
+    assert answer.body_start == "A" * kept
     assert peak < 25_000_000  # the receiver, in this process too, reads into a buffer of 10 MB
 
 
