@@ -102,6 +102,11 @@ def disclosure_retention() -> timedelta:
     return timedelta(days=_usable("CHANNEL_WEBHOOKS_DISCLOSURE_RETENTION_DAYS"))
 
 
+def kept_answer_characters() -> int:
+    """How much of an endpoint's answer is kept."""
+    return _usable("CHANNEL_WEBHOOKS_KEPT_ANSWER_CHARACTERS")
+
+
 def delivery_workers() -> int:
     """How many workers may deliver at once."""
     return _usable("CHANNEL_WEBHOOKS_DELIVERY_WORKERS")

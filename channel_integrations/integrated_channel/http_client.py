@@ -46,8 +46,6 @@ __all__ = [
 
 #: bytes of an answer that are read at the most
 MAX_ANSWER_BYTES = 64 * 1024
-#: characters of it that are kept
-KEPT_CHARACTERS = 1024
 
 _sessions: tuple[int, Any] = (0, None)
 
@@ -57,9 +55,9 @@ class HttpAnswer:
     """
     What an endpoint answered.
 
-    ``headers`` has its names in lower case; ``body_start`` is text without control characters, up to 1024 of them (of
-    the answer to a form as much as is read); ``duration_ms`` is milliseconds from the name lookup to the end of the
-    answer.
+    ``headers`` has its names in lower case; ``body_start`` is text without control characters, as much as the settings
+    have kept (of the answer to a form as much as is read); ``duration_ms`` is milliseconds from the name lookup to the
+    end of the answer.
     """
 
     status: int
@@ -92,7 +90,7 @@ def post_json(
 
     Their ``may_have_arrived`` says whether the request was on its way by then.
     """
-    request = _Request(body, {**headers, "Content-Type": "application/json"}, KEPT_CHARACTERS)
+    request = _Request(body, {**headers, "Content-Type": "application/json"}, conf.kept_answer_characters())
     return _post(url, request, timeout_seconds, ca_bundle)
 
 
@@ -223,7 +221,7 @@ def _inflated(start: bytes, encoding: str, kept: int) -> bytes:
     """As much of a compressed answer (we asked for none) as is kept: what urllib3 would inflate has no bound."""
     if encoding.strip().lower() in ("gzip", "x-gzip", "deflate"):
         with suppress(zlib.error):
-            return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(start, 4 * kept)
+            return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(start, 4 * kept + 1)  # 0 is no bound
     return start
 
 

@@ -8,6 +8,7 @@ which leaves a name server that changes its answers nothing to win; the host nam
 and the certificate.
 """
 
+import http.client
 import ipaddress
 import socket
 import ssl
@@ -144,7 +145,21 @@ def _resolve(host: str, port: int) -> list[tuple[int, Any]]:
     ]
 
 
+class _FinalAnswer(http.client.HTTPResponse):
+    """
+    An answer, past the interim ones before it, such as 103 (RFC 9110, 15.2): http.client passes over 100 alone.
+
+    Taken for the answer, one of those would leave the real one to the next request on this connection.
+    """
+
+    def _read_status(self):
+        version, status, reason = super()._read_status()
+        return version, http.HTTPStatus.CONTINUE if status < 200 else status, reason
+
+
 class _PlainConnection(HTTPConnection):
+    response_class = _FinalAnswer
+
     _last_used = 0.0
     _vetted = True
     _requesting = False

@@ -61,10 +61,14 @@ def purge(older_than: timedelta, at_most: float = math.inf, deadline: float = ma
     return purged
 
 
-def forget_statements(older_than: timedelta) -> None:
-    """What was asked of Snowflake that long ago; it names nobody, and is kept no longer than the rest."""
+def forget_statements(older_than: timedelta, deadline: float = math.inf) -> None:
+    """
+    What was asked of Snowflake that long ago; it names nobody, and is kept no longer than the rest.
+
+    :param deadline: of ``time.monotonic()``
+    """
     old = WebhookLookupStatement.objects.filter(began_at__lt=timezone.now() - older_than).order_by("pk")
-    while pks := list(old.values_list("pk", flat=True)[:BATCH]):
+    while time.monotonic() < deadline and (pks := list(old.values_list("pk", flat=True)[:BATCH])):
         WebhookLookupStatement.objects.filter(pk__in=pks).delete()
 
 

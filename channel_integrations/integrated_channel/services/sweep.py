@@ -59,7 +59,7 @@ def tidy(seconds: float = math.inf) -> None:
         wake_up.for_new_rows(record_missing_passes(deadline))
     if WebhookLease.acquire(RETENTION, RETENTION_INTERVAL):
         retention.purge(conf.retention(), PURGED_AT_ONCE, deadline)
-        retention.forget_statements(conf.retention())
+        retention.forget_statements(conf.retention(), deadline)
         retention.forget_suppressions(conf.retention(), deadline)
         disclosures.forget(conf.disclosure_retention(), deadline)
 

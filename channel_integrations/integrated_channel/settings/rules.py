@@ -96,6 +96,7 @@ WHOLE_NUMBERS = {
     "CHANNEL_WEBHOOKS_MAX_PASS_AGE_DAYS": WholeNumber(1, 365, "days"),
     "CHANNEL_WEBHOOKS_RETENTION_DAYS": WholeNumber(1, 3650, "days"),
     "CHANNEL_WEBHOOKS_DISCLOSURE_RETENTION_DAYS": WholeNumber(1, 36_500, "days"),
+    "CHANNEL_WEBHOOKS_KEPT_ANSWER_CHARACTERS": WholeNumber(0, 65_536, "characters"),
     "CHANNEL_WEBHOOKS_DELIVERY_WORKERS": WholeNumber(1, 64, "workers"),
     "CHANNEL_WEBHOOKS_RECONCILE_DAYS": WholeNumber(1, 365, "days"),
 }

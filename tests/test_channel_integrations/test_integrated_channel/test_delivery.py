@@ -2,6 +2,7 @@
 """From rows to POSTs against a real receiver: routing, freezing, outcomes, leases, slots."""
 
 import json
+import threading
 import time
 import uuid
 from datetime import timedelta
@@ -13,6 +14,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from enterprise.models import EnterpriseCourseEnrollment, EnterpriseCustomer, EnterpriseCustomerUser
 from social_django.models import UserSocialAuth
+from werkzeug import Response
 
 from channel_integrations.integrated_channel.http_client import HttpAnswer
 from channel_integrations.integrated_channel.management.commands.send_due_webhooks import Command
@@ -292,6 +294,21 @@ def test_no_more_deliveries_at_once_than_slots(webhook, receiver):
     handed_over = []
     assert delivery.deliver_in_slot(delivery.free_slot(), lambda: handed_over.append(True)) == 1
     assert handed_over == [True], "whatever became of the round, the next one is called for"
+
+
+def test_the_next_round_is_called_for_before_the_last_answers_are_in(webhook, receiver, monkeypatch):
+    """An endpoint that hangs keeps its own round alone."""
+    monkeypatch.setattr(delivery, "CLAIM_SECONDS", 0.3)
+    handed_over, in_time = threading.Event(), []
+
+    def answer(request):
+        in_time.append(handed_over.wait(5))
+        return Response("ok")
+
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_handler(answer)
+    assert delivery.deliver_in_slot(delivery.free_slot(), handed_over.set) == 1
+    assert in_time == [True]
 
 
 def test_a_lease_is_one_holders_until_it_ends():

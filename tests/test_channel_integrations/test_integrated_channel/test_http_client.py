@@ -213,6 +213,12 @@ def drip_interim_answers(connection):
         time.sleep(0.1)
 
 
+def flood_of_interim_answers(connection):
+    connection.recv(65536)
+    while True:
+        connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n" * 1000)
+
+
 def drip_chunks(connection):
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -229,7 +235,16 @@ def endless_trailers(connection):
 
 
 @pytest.mark.parametrize(
-    "talk", [drip_headers, drip_interim_answers, drip_body, drip_chunks, endless_trailers, say_nothing]
+    "talk",
+    [
+        drip_headers,
+        drip_interim_answers,
+        flood_of_interim_answers,
+        drip_body,
+        drip_chunks,
+        endless_trailers,
+        say_nothing,
+    ],
 )
 def test_the_deadline_holds_however_the_answer_is_fed(raw_server, development, talk):
     started = time.monotonic()
@@ -301,7 +316,9 @@ def test_an_endless_answer_is_read_up_to_the_cap(raw_server, development, head):
     assert flood.sent < 30_000_000  # what fits into the kernel's buffers, not into memory
 
 
-def test_a_compressed_answer_is_inflated_as_far_as_it_is_kept(httpserver, development):
+@pytest.mark.parametrize("kept", [0, 1024, 65_536])
+def test_a_compressed_answer_is_inflated_as_far_as_it_is_kept(httpserver, development, settings, kept):
+    settings.CHANNEL_WEBHOOKS_KEPT_ANSWER_CHARACTERS = kept
     bomb = gzip.compress(b"A" * 50_000_000)
     httpserver.expect_request("/").respond_with_response(Response(bomb, headers={"Content-Encoding": "gzip"}))
     post(httpserver.url_for("/"))  # what is imported and compiled at first use is not measured
@@ -309,7 +326,7 @@ def test_a_compressed_answer_is_inflated_as_far_as_it_is_kept(httpserver, develo
     answer = post(httpserver.url_for("/"))
     _now, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert answer.body_start == "A" * 1024
+    assert answer.body_start == "A" * kept
     assert peak < 25_000_000  # the receiver, in this process too, reads into a buffer of 10 MB
 
 
@@ -675,6 +692,20 @@ def test_a_body_that_breaks_off_does_not_take_the_status_back(raw_server, develo
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     assert post(raw_server(talk).url).status == 200
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_an_interim_answer_is_none_and_shifts_no_answer_to_the_next_request(raw_server, development, interim):
+    def talk(connection):
+        for final in (b"200 OK", b"500 No"):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 " + interim + b"\r\nLink: </style.css>\r\n\r\n")
+            time.sleep(0.1)
+            connection.sendall(b"HTTP/1.1 " + final + b"\r\nContent-Length: 0\r\n\r\n")
+        connection.recv(65536)
+
+    server = raw_server(talk)
+    assert [post(server.url).status, post(server.url).status, server.accepted] == [200, 500, 1]
 
 
 def test_a_head_that_breaks_off_is_no_answer(raw_server, development):

@@ -121,6 +121,7 @@ WHOLE_NUMBERS = [
     ("CHANNEL_WEBHOOKS_SNOWFLAKE_QUERY_TIMEOUT_SECONDS", conf.snowflake_query_timeout, 20, (0, 61)),
     ("CHANNEL_WEBHOOKS_ENRICHMENT_WAIT_SECONDS", conf.enrichment_wait, timedelta(seconds=600), (0, 86_401)),
     ("CHANNEL_WEBHOOKS_MAX_PASS_AGE_DAYS", conf.max_pass_age, timedelta(days=7), (0, 366)),
+    ("CHANNEL_WEBHOOKS_KEPT_ANSWER_CHARACTERS", conf.kept_answer_characters, 1024, (-1, 65_537)),
     ("CHANNEL_WEBHOOKS_DELIVERY_WORKERS", conf.delivery_workers, 1, (0, 65)),
     ("CHANNEL_WEBHOOKS_RECONCILE_DAYS", conf.reconcile_window, timedelta(days=3), (0, 366)),
 ]

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Calls to the workers: few, never too late, and cheap for the LMS whatever broker and cache do."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import product
 from typing import NamedTuple
 
 import pytest
 import redis as redis_client
 from django.db import transaction
 from django.utils import timezone
+from werkzeug import Response
 
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.broker import MAX_COUNTDOWN, OPEN_SECONDS, STEP_TIMEOUT
@@ -167,16 +171,50 @@ def test_a_task_waits_for_a_broker_that_does_not_take_its_successor(acme, tmp_pa
     with broker_at(server.url(0)):
         complete(acme)
         wake_up.broker.missed.clear()
-        later = threading.Timer(3, server.start)
+        later, started = threading.Timer(3, server.start), time.monotonic()
         later.start()
         try:
             process_webhook_queue()
+            assert time.monotonic() - started < 15, "it has the patience that its circuit lacks"
             assert WebhookTransmissionQueue.objects.get().status == WebhookStatus.PENDING
             with redis_client.Redis(port=server.port) as client:
                 assert client.llen(DELIVERY) == 1
         finally:
             later.join()
             server.kill()
+
+
+@pytest.mark.redis
+def test_a_worker_that_is_killed_leaves_the_next_wake_up_behind(acme, broker, receiver):
+    """On its way before the first POST, whoever called: an event, or the wake-up that circulates."""
+    left_behind = []
+
+    def fail(request):
+        left_behind.append(broker.llen(DELIVERY))
+        return Response("no", status=500)
+
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_handler(fail)
+    complete(acme)
+    broker.flushdb()
+    process_webhook_queue()
+    broker.flushdb()
+    WebhookTransmissionQueue.objects.update(due_at=timezone.now())
+    process_webhook_queue(str(WebhookLease.objects.get(pk=sweep.CIRCULATING).token))
+    assert left_behind == [1, 1]
+
+
+@pytest.mark.redis
+def test_no_countdown_is_longer_than_a_minute(acme, broker, receiver):
+    """Redis would deliver one of an hour over and over: what is due in two is looked for every minute."""
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_data("no", status=500)
+    acme.webhook_endpoints.update(retry_schedule="2h")
+    complete(acme)
+    process_webhook_queue()
+    etas = [json.loads(message)["headers"]["eta"] for message in broker.lrange(DELIVERY, 0, -1)]
+    latest = max(datetime.fromisoformat(eta) for eta in etas if eta)
+    assert timedelta(seconds=50) < latest - timezone.now() <= timedelta(seconds=60)
 
 
 @pytest.mark.redis
