@@ -11,6 +11,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
+from channel_integrations.integrated_channel.admin import signature
 from channel_integrations.integrated_channel.admin.changes import with_values
 from channel_integrations.integrated_channel.admin.endpoint_form import EndpointForm
 from channel_integrations.integrated_channel.admin.endpoint_state import notices, states
@@ -57,7 +58,7 @@ class EndpointAdmin(EndpointViews):
     search_help_text = _("Part of the customer's name or of the URL, or the customer's UUID.")
     ordering = ("enterprise_customer__name", "region")
     raw_id_fields = ("enterprise_customer",)
-    readonly_fields = (
+    health_fields = (
         "state",
         "failures",
         "failures_in_a_row",
@@ -66,6 +67,7 @@ class EndpointAdmin(EndpointViews):
         "last_success",
         "last_failure",
     )
+    readonly_fields = ("signed_with", *health_fields)
     fieldsets = (
         (
             _("Who and where"),
@@ -146,7 +148,7 @@ class EndpointAdmin(EndpointViews):
     health_fieldset = (
         _("How it fares"),
         {
-            "fields": readonly_fields,
+            "fields": health_fields,
             "description": _("What the sender has seen. It is counted anew when the endpoint is switched on again."),
         },
     )
@@ -154,7 +156,7 @@ class EndpointAdmin(EndpointViews):
     def get_fieldsets(self, request, obj=None):
         """An endpoint that is being added has not fared yet."""
         shown = (*self.fieldsets, self.payload_fieldset)
-        return (*shown, self.health_fieldset) if obj else shown
+        return (*shown, signature.FIELDSET, self.health_fieldset) if obj else shown
 
     # What is shown
 
@@ -176,6 +178,10 @@ class EndpointAdmin(EndpointViews):
     @admin.display(description=_("Client secret"))
     def client_secret(self, endpoint):
         return secret_state(endpoint, "client_secret")
+
+    @admin.display(description=_("signed with"))
+    def signed_with(self, endpoint):
+        return signature.signed_with(endpoint)
 
     @admin.display(description=_("state"))
     def state(self, endpoint):
@@ -254,4 +260,4 @@ class EndpointAdmin(EndpointViews):
 
     def response_add(self, request, obj, post_url_continue=None):
         """Whichever button was pressed: nobody can see the secret later."""
-        return self._secret_page(request, obj, obj.signing_secrets()[0], is_new=True)
+        return self._key_page(request, obj, obj.signing_secrets()[0], is_new=True)
