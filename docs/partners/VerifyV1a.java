@@ -41,7 +41,7 @@ public class VerifyV1a {
         PublicKey key = KeyFactory.getInstance("Ed25519")
                 .generatePublic(new X509EncodedKeySpec(HexFormat.of().parseHex(spki)));
         for (String each : signatures.split(" ")) {
-            if (each.startsWith("v1a,")) { // no other: a v1 signature could be made with the public key
+            if (each.startsWith("v1a,")) {
                 Signature signature = Signature.getInstance("Ed25519");
                 signature.initVerify(key);
                 signature.update((id + "." + seconds + ".").getBytes(UTF_8));

@@ -20,7 +20,7 @@ function verify(publicKey, headers, body, now = Date.now() / 1000) {
   const signed = Buffer.concat([Buffer.from(`${id}.${seconds}.`), body]);
   const genuine = signatures.split(" ").some((each) => {
     const [version, signature] = each.split(",");
-    if (version !== "v1a") return false; // no other: a v1 signature could be made with the public key
+    if (version !== "v1a") return false;
     return matches(null, signed, key, Buffer.from(signature ?? "", "base64"));
   });
   if (!genuine) throw new Error("no signature matches");

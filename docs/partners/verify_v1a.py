@@ -33,7 +33,7 @@ def verify(public_key: str, headers: Mapping[str, str], body: bytes, now: float 
     signed = f"{webhook_id}.{seconds}.".encode() + body
     for each in signatures.split():
         version, _, signature = each.partition(",")
-        if version == "v1a":  # no other: a v1 signature could be made with the public key
+        if version == "v1a":
             with suppress(InvalidSignature, ValueError):
                 key.verify(base64.b64decode(signature), signed)
                 return

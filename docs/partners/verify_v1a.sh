@@ -21,7 +21,7 @@ verify() {
   { printf '%s.%s.' "$2" "$3"; cat -- "$5"; } >"$files/signed"
   read -ra signatures <<<"$4"
   for signature in "${signatures[@]}"; do
-    [[ $signature == v1a,* ]] || continue # no other: a v1 signature could be made with the public key
+    [[ $signature == v1a,* ]] || continue
     base64 -d <<<"${signature#v1a,}" >"$files/signature" 2>/dev/null || continue
     if openssl pkeyutl -verify -pubin -keyform DER -inkey "$files/key" \
       -rawin -in "$files/signed" -sigfile "$files/signature" &>/dev/null; then return; fi
