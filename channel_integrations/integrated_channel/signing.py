@@ -14,19 +14,29 @@ import re
 import secrets as random_source
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
 
-class Kind(TextChoices):
+class Kind(StrEnum):
     """Of secrets and their signatures."""
 
-    HMAC = "hmac", _("a secret that both sides have (v1, HMAC-SHA256)")
-    ED25519 = "ed25519", _("a key pair, of which the partner has the public key (v1a, ed25519)")
+    HMAC = "hmac"
+    ED25519 = "ed25519"
+
+    @property
+    def label(self) -> Any:
+        """In words, translated when it is shown."""
+        return _LABELS[self]
 
 
+_LABELS = {
+    Kind.HMAC: _("a secret that both sides have (v1, HMAC-SHA256)"),
+    Kind.ED25519: _("a key pair, of which the partner has the public key (v1a, ed25519)"),
+}
 #: how secrets begin; those of ed25519 are private keys
 PREFIXES = {Kind.HMAC: "whsec_", Kind.ED25519: "whsk_"}
 PUBLIC_PREFIX = "whpk_"

@@ -86,12 +86,12 @@ class EndpointViews(admin.ModelAdmin):
         """Ask; once confirmed, replace the secret and show what the partner verifies with."""
         endpoint = self._endpoint(request, object_id, self.has_change_permission)
         if "confirmed" not in request.POST:
-            shown = {"hours": _hours(), "kinds": Kind.choices, "kind": WebhookSigningSecret.kind_of(endpoint)}
+            shown = {"hours": _hours(), "kinds": list(Kind), "current": WebhookSigningSecret.kind_of(endpoint)}
             return self._page(request, endpoint, "replace_secret", _("Replace the signing secret?"), **shown)
-        kind = request.POST.get("kind")
-        key = WebhookSigningSecret.rotate(endpoint, Kind(kind) if kind in Kind.values else None)
-        now = WebhookSigningSecret.kind_of(endpoint)
-        self.log_change(request, endpoint, gettext("Replaced the signing secret (%(kind)s).") % {"kind": now})
+        chosen = next((kind for kind in Kind if kind == request.POST.get("kind")), None)
+        key = WebhookSigningSecret.rotate(endpoint, chosen)
+        kind = WebhookSigningSecret.kind_of(endpoint)
+        self.log_change(request, endpoint, gettext("Replaced the signing secret (%(kind)s).") % {"kind": kind})
         return self._key_page(request, endpoint, key)
 
     def switch_on_view(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -16,9 +16,9 @@ class Command(BaseCommand):
 
     help = (
         "Gives an endpoint a new signing secret and prints it, the only time that it is shown: on standard output the "
-        "secret alone, what else there is to say on standard error. Of a key pair (--kind ed25519) it prints the public "
-        "key; the private one is never shown. For 24 hours webhooks are signed with the former secret as well, so that "
-        "the partner can put the new one in without a gap."
+        "secret alone, what else there is to say on standard error. Of a key pair (--kind ed25519) it prints the "
+        "public key; the private one is never shown. For 24 hours webhooks are signed with the former secret as well, "
+        "so that the partner can put the new one in without a gap."
     )
     requires_system_checks = ()
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
         add_endpoint(parser, "the endpoint", required=True)
         parser.add_argument(
             "--kind",
-            choices=Kind.values,
+            choices=[str(kind) for kind in Kind],
             help="; ".join(f"{kind}: {kind.label}" for kind in Kind) + "; by default what the endpoint has",
         )
         add_json(parser)
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         self.stdout.write(said(options, key, {"endpoint": endpoint.pk, name: key}))
         self.stderr.write(
             f"Endpoint {endpoint.pk} ({endpoint.enterprise_customer.name}, {endpoint.region}) has a new {shown}. "
-            f"For {ROTATION_OVERLAP // timedelta(hours=1)} hours the former one signs beside it: have the partner put the "
-            f"new one in, then type ./manage.py lms send_test_webhook --endpoint {endpoint.pk}",
+            f"For {ROTATION_OVERLAP // timedelta(hours=1)} hours the former one signs beside it: have the partner put "
+            f"the new one in, then type ./manage.py lms send_test_webhook --endpoint {endpoint.pk}",
             self.style.NOTICE,
         )
