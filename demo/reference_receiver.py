@@ -4,6 +4,8 @@ A partner's receiver that does all that it must, with the standard library alone
 
     WEBHOOK_SECRET=whsec_… python -m demo.reference_receiver
 
+(A public key, ``whpk_…``, may stand in its place; that takes the package ``cryptography`` as well.)
+
 ``Records`` is the part to copy: the id of a webhook and what it says are kept in one transaction, a completion has one
 row however often its number is revised, and a learner who is erased is gone and stays so.
 """
@@ -16,7 +18,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -136,10 +138,10 @@ class ReferenceReceiver:
         return HTTPStatus.OK
 
     def is_genuine(self, headers: Mapping[str, str], body: bytes) -> bool:
-        """Whether it is signed with one of our secrets, within the last five minutes."""
+        """Whether it is signed with one of our secrets, or for one of our public keys, within the last five minutes."""
         for secret in self.secrets:
             with suppress(ValueError):
-                verify(secret, headers, body)
+                _verifier(secret)(secret, headers, body)
                 return True
         return False
 
@@ -152,6 +154,14 @@ class ReferenceReceiver:
         """Stop listening."""
         self.server.shutdown()
         self.server.server_close()
+
+
+def _verifier(key: str) -> Callable[..., None]:
+    if not key.startswith("whpk_"):
+        return verify
+    from docs.partners.verify_v1a import verify as verify_v1a
+
+    return verify_v1a
 
 
 def main() -> None:

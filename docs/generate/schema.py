@@ -22,7 +22,8 @@ _HEADERS = (
     ("webhook-timestamp", "When this attempt was made, in Unix seconds.", {"type": "string", "pattern": "^[0-9]+$"}),
     (
         "webhook-signature",
-        "One or more signatures, separated by spaces: `v1,` and base64 of HMAC-SHA256 over id, timestamp and body.",
+        "One or more signatures, separated by spaces: `v1,` and base64 of HMAC-SHA256, or by agreement `v1a,` and "
+        "base64 of ed25519, over id, timestamp and body.",
         {"type": "string"},
     ),
 )

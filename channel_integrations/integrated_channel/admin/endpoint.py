@@ -11,6 +11,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
+from channel_integrations.integrated_channel.admin import signature
 from channel_integrations.integrated_channel.admin.changes import with_values
 from channel_integrations.integrated_channel.admin.endpoint_fieldsets import FIELDSETS, HEALTH_FIELDS, HEALTH_FIELDSET
 from channel_integrations.integrated_channel.admin.endpoint_form import EndpointForm
@@ -58,11 +59,12 @@ class EndpointAdmin(EndpointViews):
     search_help_text = _("Part of the customer's name or of the URL, or the customer's UUID.")
     ordering = ("enterprise_customer__name", "region")
     raw_id_fields = ("enterprise_customer",)
-    readonly_fields = HEALTH_FIELDS
+    readonly_fields = ("signed_with", *HEALTH_FIELDS)
     fieldsets = FIELDSETS
 
     def get_fieldsets(self, request, obj=None):
-        return (*self.fieldsets, HEALTH_FIELDSET) if obj else self.fieldsets
+        """An endpoint that is being added signs nothing yet, and has not fared yet."""
+        return (*self.fieldsets, signature.FIELDSET, HEALTH_FIELDSET) if obj else self.fieldsets
 
     # What is shown
 
@@ -84,6 +86,10 @@ class EndpointAdmin(EndpointViews):
     @admin.display(description=_("Client secret"))
     def client_secret(self, endpoint):
         return secret_state(endpoint, "client_secret")
+
+    @admin.display(description=_("signed with"))
+    def signed_with(self, endpoint):
+        return signature.signed_with(endpoint)
 
     @admin.display(description=_("state"))
     def state(self, endpoint):
@@ -162,4 +168,4 @@ class EndpointAdmin(EndpointViews):
 
     def response_add(self, request, obj, post_url_continue=None):
         """Whichever button was pressed: nobody can see the secret later."""
-        return self._secret_page(request, obj, obj.signing_secrets()[0], is_new=True)
+        return self._key_page(request, obj, obj.signing_secrets()[0], is_new=True)

@@ -30,6 +30,7 @@ from channel_integrations.integrated_channel.permissions import may_operate
 from channel_integrations.integrated_channel.services.endpoint_gate import has_health
 from channel_integrations.integrated_channel.services.retry import Outcome, classify
 from channel_integrations.integrated_channel.services.test_event import send_test_event
+from channel_integrations.integrated_channel.signing import PUBLIC_PREFIX, Kind
 
 TEMPLATES = "admin/channel_webhooks/enterprisewebhookconfiguration"
 
@@ -82,13 +83,16 @@ class EndpointViews(admin.ModelAdmin):
         return self._page(request, endpoint, "test_event", _("Test event"), **shown)
 
     def signing_secret_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask; once confirmed, replace the secret and show the new one."""
+        """Ask; once confirmed, replace the secret and show what the partner verifies with."""
         endpoint = self._endpoint(request, object_id, self.has_change_permission)
         if "confirmed" not in request.POST:
-            return self._page(request, endpoint, "replace_secret", _("Replace the signing secret?"), hours=_hours())
-        secret = WebhookSigningSecret.rotate(endpoint)
-        self.log_change(request, endpoint, gettext("Replaced the signing secret."))
-        return self._secret_page(request, endpoint, secret, is_new=False)
+            shown = {"hours": _hours(), "kinds": list(Kind), "current": WebhookSigningSecret.kind_of(endpoint)}
+            return self._page(request, endpoint, "replace_secret", _("Replace the signing secret?"), **shown)
+        chosen = next((kind for kind in Kind if kind == request.POST.get("kind")), None)
+        key = WebhookSigningSecret.rotate(endpoint, chosen)
+        kind = WebhookSigningSecret.kind_of(endpoint)
+        self.log_change(request, endpoint, gettext("Replaced the signing secret (%(kind)s).") % {"kind": kind})
+        return self._key_page(request, endpoint, key)
 
     def switch_on_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Undo what the sender has done."""
@@ -125,9 +129,14 @@ class EndpointViews(admin.ModelAdmin):
         self.message_user(request, said % {"count": parked}, messages.SUCCESS)
         transaction.on_commit(wake_up.delivery)
 
-    def _secret_page(self, request: HttpRequest, endpoint, secret: str, is_new: bool) -> HttpResponse:
-        title = _("The signing secret of the new endpoint") if is_new else _("The new signing secret")
-        response = self._page(request, endpoint, "signing_secret", title, secret=secret, is_new=is_new, hours=_hours())
+    def _key_page(self, request: HttpRequest, endpoint, key: str, is_new: bool = False) -> HttpResponse:
+        """What the partner verifies with: a secret, or a public key."""
+        is_public = key.startswith(PUBLIC_PREFIX)
+        title = _("The new public key") if is_public else _("The new signing secret")
+        if is_new:
+            title = _("The signing secret of the new endpoint")
+        shown = {"key": key, "is_public": is_public, "is_new": is_new, "hours": _hours()}
+        response = self._page(request, endpoint, "signing_secret", title, **shown)
         response["Cache-Control"] = "no-store"
         return response
 

@@ -12,7 +12,7 @@ from fernet_fields import EncryptedTextField
 
 from channel_integrations.integrated_channel.exceptions import SecretUnreadable
 from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration
-from channel_integrations.integrated_channel.signing import generate_secret
+from channel_integrations.integrated_channel.signing import Kind, generate_secret, kind_of, public_key
 
 #: how long a secret that was replaced goes on signing beside the new one
 ROTATION_OVERLAP = timedelta(hours=24)
@@ -42,15 +42,17 @@ class WebhookSigningSecret(models.Model):
         return f"secret {self.pk} of endpoint {self.endpoint_id}"
 
     @classmethod
-    def rotate(cls, endpoint: EnterpriseWebhookConfiguration) -> str:
+    def rotate(cls, endpoint: EnterpriseWebhookConfiguration, kind: Kind | None = None) -> str:
         """
-        Give the endpoint a new secret and return it, the only time that it is shown.
+        Give the endpoint a new secret and return what the partner verifies with: the secret itself, the only time that
+        it is shown, or a public key.
 
         What it replaces signs beside it for ``ROTATION_OVERLAP``; what has expired is deleted.
 
+        :param kind: None for that of the current secret
         :raises EnterpriseWebhookConfiguration.DoesNotExist: the endpoint has been deleted meanwhile
         """
-        now, secret = timezone.now(), generate_secret()
+        now, secret = timezone.now(), generate_secret(kind or cls.kind_of(endpoint))
         theirs = cls.objects.filter(endpoint_id=endpoint.pk)
         with transaction.atomic():
             # Locked, so that a deletion either finds the new secret or is found here.
@@ -59,7 +61,15 @@ class WebhookSigningSecret(models.Model):
             theirs.filter(expires_at=None).update(expires_at=now + ROTATION_OVERLAP)
             theirs.filter(expires_at__lte=now).delete()
             cls.objects.create(endpoint_id=endpoint.pk, secret=secret, created=now)
-        return secret
+        return public_key(secret) or secret
+
+    @classmethod
+    def kind_of(cls, endpoint: EnterpriseWebhookConfiguration) -> Kind:
+        """What the endpoint's current secret signs with; HMAC where there is none, or none that can be read."""
+        try:
+            return kind_of(cls.of(endpoint)[0])
+        except (IndexError, SecretUnreadable):
+            return Kind.HMAC
 
     @classmethod
     def of(cls, endpoint: EnterpriseWebhookConfiguration) -> list[str]:

@@ -14,8 +14,9 @@ import pytest
 from django.core.management import CommandError, call_command, get_commands, load_command_class
 from django.utils import timezone
 
-from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.models import WebhookSigningSecret, WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services import delivery
+from channel_integrations.integrated_channel.signing import Kind, public_key
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
 
 APP = "channel_integrations.integrated_channel"
@@ -167,6 +168,16 @@ def test_a_new_secret_in_json_and_alone_on_standard_output(endpoint):
     assert "whsec_" not in err.getvalue()
 
 
+def test_of_a_key_pair_the_public_key_alone_is_printed(endpoint):
+    told = answer("rotate_webhook_secret", "--endpoint", endpoint.pk, "--kind", "ed25519")
+    assert told == {"endpoint": endpoint.pk, "public_key": public_key(endpoint.signing_secrets()[0])}
+    out, err = io.StringIO(), io.StringIO()
+    call_command("rotate_webhook_secret", endpoint=endpoint.pk, stdout=out, stderr=err)
+    assert out.getvalue() == f"{public_key(endpoint.signing_secrets()[0])}\n", "the kind is kept"
+    assert f"Endpoint {endpoint.pk} (Acme, OTHER) has a new public key. For 24 hours" in err.getvalue()
+    assert "secret" in answer("rotate_webhook_secret", "--endpoint", endpoint.pk, "--kind", "hmac")
+
+
 def test_a_test_event_in_json(endpoint, receiver):
     told = answer("send_test_webhook", "--endpoint", endpoint.pk)
     assert told.pop("duration_ms") >= 0
@@ -194,6 +205,14 @@ def test_what_to_do_about_a_test_event_that_is_not_taken(endpoint, receiver, url
     with pytest.raises(CommandError, match=advice):
         call_command("send_test_webhook", "--json", endpoint=endpoint.pk, stdout=out)
     assert json.loads(out.getvalue())["status"] == status
+
+
+def test_a_partner_that_refuses_is_asked_for_its_public_key(endpoint, receiver):
+    key = WebhookSigningSecret.rotate(endpoint, Kind.ED25519)
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_data("no", status=401)
+    with pytest.raises(CommandError, match=f"verify with this endpoint's public key, {re.escape(key)}?"):
+        run("send_test_webhook", "--endpoint", endpoint.pk)
 
 
 def test_what_to_do_about_a_url_that_is_not_called(endpoint, settings):

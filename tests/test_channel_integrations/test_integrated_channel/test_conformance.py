@@ -22,13 +22,14 @@ from channel_integrations.integrated_channel.formats import to_body
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookEndpointHealth,
+    WebhookSigningSecret,
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.services.conformance.cases import CASES, Answer, Case, Request
 from channel_integrations.integrated_channel.services.conformance.play import Came, Played, Target, play
 from channel_integrations.integrated_channel.services.conformance.samples import CUSTOMER, Scene, course_key
 from channel_integrations.integrated_channel.services.conformance.verdict import Verdict, judge
-from channel_integrations.integrated_channel.signing import generate_secret
+from channel_integrations.integrated_channel.signing import Kind, generate_secret
 from demo.reference_receiver import Records, ReferenceReceiver
 from docs.generate import DOCS
 from tests.factories import make_customer, make_endpoint
@@ -376,6 +377,25 @@ def test_a_url_and_its_secret_on_standard_input(serve, db):
         assert re.search(rf"^\| {name} \|.*\| handled \|$", out, re.M), name
     assert SECRET not in out + err and "hidden" not in out + err
     assert str(len(CASES)) in err
+
+
+def test_an_endpoint_that_signs_for_a_public_key(serve, db):
+    endpoint = make_endpoint(make_customer(), "https://partner.example.com/")
+    key = WebhookSigningSecret.rotate(endpoint, Kind.ED25519)
+    WebhookSigningSecret.objects.exclude(expires_at=None).delete()
+
+    def played_against(receiver):
+        EnterpriseWebhookConfiguration.objects.update(webhook_url=receiver.url)
+        _status, out, err = run("--endpoint", endpoint.pk, stdin="")
+        assert f"Signed with the private key (its public half: {key}) of endpoint {endpoint.pk};" in out
+        assert endpoint.signing_secrets()[0] not in out + err
+        return re.search(r"\*\*(.*)\*\*", out)[1]
+
+    every = len(CASES)
+    assert played_against(serve(secret=key)) == f"{every} of {every} cases handled."
+    taken_for_a_secret = serve(secret=key)
+    taken_for_a_secret.secrets.append(key.replace("whpk_", "whsec_"))
+    assert played_against(taken_for_a_secret) == f"{every - 1} of {every} cases handled; not: forged signature."
 
 
 def test_what_is_not_handled_is_what_it_ends_with(serve, db):

@@ -41,6 +41,7 @@ from channel_integrations.integrated_channel.services.doctor import Status, exam
 from channel_integrations.integrated_channel.services.doctor import snowflake as doctor_snowflake
 from channel_integrations.integrated_channel.services.doctor.time_limit import NoAnswer, within
 from channel_integrations.integrated_channel.settings.common import ENRICHMENT_TASK, ROUTER
+from channel_integrations.integrated_channel.signing import Kind
 from tests import brokers
 from tests.factories import make_customer, make_endpoint
 from tests.lms_host.celery import app
@@ -694,6 +695,11 @@ def test_an_endpoint_whose_secret_cannot_be_read(endpoint):
     assert_red(line(endpoint), Status.PROBLEM, "encrypted with another key", "FERNET_KEYS = ")
     WebhookSigningSecret.objects.filter(endpoint_id=endpoint.pk).delete()
     assert_red(line(endpoint), Status.WARNING, "no signing secret", "rotate_webhook_secret --endpoint")
+
+
+def test_an_endpoint_with_a_key_pair(endpoint):
+    key = WebhookSigningSecret.rotate(endpoint, Kind.ED25519)
+    assert f"its private key (its public half: {key}) can be read" in line(endpoint).fact
 
 
 def test_an_endpoint_that_fails(endpoint):

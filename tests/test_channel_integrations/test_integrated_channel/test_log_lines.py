@@ -17,9 +17,10 @@ from channel_integrations.integrated_channel import snowflake_connection, tasks
 from channel_integrations.integrated_channel.exceptions import TaskFailed
 from channel_integrations.integrated_channel.handlers import handle_learner_retirement
 from channel_integrations.integrated_channel.log_lines import LogLines, chain_of, way_of
-from channel_integrations.integrated_channel.models import WebhookTransmissionQueue
+from channel_integrations.integrated_channel.models import WebhookSigningSecret, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services import delivery, replay, retention
 from channel_integrations.integrated_channel.services.test_event import send_test_event
+from channel_integrations.integrated_channel.signing import Kind
 from tests.factories import COURSE, grade_event, make_customer, make_endpoint, make_learner
 from tests.servers import free_port
 
@@ -51,7 +52,8 @@ class Host:
         receiver.expect_request("/echo/500").respond_with_handler(lambda r: Response(r.get_data(), 500))
         self.customer = make_customer("The Secret Customer")
         self.endpoint = make_endpoint(self.customer, self.url(200))
-        (self.secret,) = self.endpoint.signing_secrets()
+        WebhookSigningSecret.rotate(self.endpoint, Kind.ED25519)
+        self.secrets = self.endpoint.signing_secrets()
         self.learner = make_learner(self.customer, username=USERNAME, email=EMAIL)
         snowflake.add(self.learner.pk, COURSE, self.customer.uuid, SECONDS)
 
@@ -70,8 +72,8 @@ class Host:
         """What must be in no record."""
         bodies = set(WebhookTransmissionQueue.objects.exclude(body="").values_list("body", flat=True))
         return {EMAIL, USERNAME, LETTER, str(SECONDS), str(PERCENT), COURSE, "event_type", *bodies} | {
-            self.secret,
-            self.secret.removeprefix("whsec_"),
+            *self.secrets,
+            *(secret.partition("_")[2] for secret in self.secrets),
             password,
             "the-partners-key",
             self.customer.name,

@@ -10,7 +10,7 @@ from consent.models import DataSharingConsent
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 from social_django.models import UserSocialAuth
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
@@ -19,6 +19,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.services import delivery
+from docs.partners.verify_v1a import verify as verify_v1a
 from tests.factories import COURSE, give_consent, grade_event, make_endpoint, make_learner, write_grade
 
 pytestmark = pytest.mark.django_db
@@ -278,6 +279,20 @@ def test_a_rotated_secret_signs_beside_the_former_one_for_a_day(endpoint, receiv
     assert endpoint.signing_secrets() == [new]
     run("rotate_webhook_secret", "--endpoint", endpoint.pk)
     assert WebhookSigningSecret.objects.count() == 2, "what has expired is deleted"
+
+
+def test_a_partner_moves_from_a_secret_to_a_public_key_without_a_gap(endpoint, receiver):
+    (former,) = endpoint.signing_secrets()
+    new = run("rotate_webhook_secret", "--endpoint", endpoint.pk, "--kind", "ed25519").strip()
+    run("send_test_webhook", "--endpoint", endpoint.pk)
+    WebhookSigningSecret.objects.exclude(expires_at=None).update(expires_at=timezone.now())
+    run("send_test_webhook", "--endpoint", endpoint.pk)
+    overlap, afterwards = (request for request, _ in receiver.log)
+    Webhook(former).verify(overlap.get_data(), dict(overlap.headers))
+    for request in (overlap, afterwards):
+        verify_v1a(new, request.headers, request.get_data())
+    with pytest.raises(WebhookVerificationError):
+        Webhook(former).verify(afterwards.get_data(), dict(afterwards.headers))
 
 
 def test_secrets_are_encrypted_in_the_database(endpoint, committed_secret):

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from itertools import product
 from typing import NamedTuple
 
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A new signing secret, from the command line."""
+"""A new signing secret or key pair, from the command line."""
 
 from datetime import timedelta
 
@@ -13,6 +13,7 @@ from channel_integrations.integrated_channel.management.arguments import (
 )
 from channel_integrations.integrated_channel.models import WebhookSigningSecret
 from channel_integrations.integrated_channel.models.signing_secret import ROTATION_OVERLAP
+from channel_integrations.integrated_channel.signing import PUBLIC_PREFIX, Kind
 
 
 class Command(BaseCommand):
@@ -20,22 +21,30 @@ class Command(BaseCommand):
 
     help = (
         "Gives an endpoint a new signing secret and prints it, the only time that it is shown: on standard output the "
-        "secret alone, what else there is to say on standard error. For 24 hours webhooks are signed with the former "
-        "secret as well, so that the partner can put the new one in without a gap."
+        "secret alone, what else there is to say on standard error. Of a key pair (--kind ed25519) it prints the "
+        "public key; the private one is never shown. For 24 hours webhooks are signed with the former secret as well, "
+        "so that the partner can put the new one in without a gap."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser) -> None:
         add_endpoint(parser, "the endpoint", required=True)
+        parser.add_argument(
+            "--kind",
+            choices=[str(kind) for kind in Kind],
+            help="; ".join(f"{kind}: {kind.label}" for kind in Kind) + "; by default what the endpoint has",
+        )
         add_json(parser)
 
     def handle(self, *args, **options) -> None:
         endpoint = endpoint_with(options["endpoint"])
-        secret = WebhookSigningSecret.rotate(endpoint)
-        self.stdout.write(text_or_json(options, secret, {"endpoint": endpoint.pk, "secret": secret}))
+        key = WebhookSigningSecret.rotate(endpoint, options["kind"])
+        is_public = key.startswith(PUBLIC_PREFIX)
+        name, shown = ("public_key", "public key") if is_public else ("secret", "secret, shown this once")
+        self.stdout.write(text_or_json(options, key, {"endpoint": endpoint.pk, name: key}))
         self.stderr.write(
-            f"Endpoint {endpoint.pk} ({endpoint.enterprise_customer.name}, {endpoint.region}) has a new secret, shown "
-            f"this once. For {ROTATION_OVERLAP // timedelta(hours=1)} hours the former one signs beside it: have the "
-            f"partner put the new one in, then type ./manage.py lms send_test_webhook --endpoint {endpoint.pk}",
+            f"Endpoint {endpoint.pk} ({endpoint.enterprise_customer.name}, {endpoint.region}) has a new {shown}. "
+            f"For {ROTATION_OVERLAP // timedelta(hours=1)} hours the former one signs beside it: have the partner put "
+            f"the new one in, then type ./manage.py lms send_test_webhook --endpoint {endpoint.pk}",
             self.style.NOTICE,
         )

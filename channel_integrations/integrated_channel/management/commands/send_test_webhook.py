@@ -15,6 +15,7 @@ from channel_integrations.integrated_channel.management.arguments import (
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, SignIn
 from channel_integrations.integrated_channel.services.retry import Outcome, classify
 from channel_integrations.integrated_channel.services.test_event import send_test_event
+from channel_integrations.integrated_channel.signing import public_key
 
 
 class Command(BaseCommand):
@@ -70,8 +71,10 @@ def _advice(status: int | None, error: str, endpoint: EnterpriseWebhookConfigura
         return "To see where it ends, type ./manage.py lms webhook_doctor --only endpoints"
     told = "The endpoint did not take it: webhooks are taken by an answer of 200 to 299."
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        public = public_key(endpoint.signing_secrets()[0])
+        key = f"public key, {public}" if public else "secret"
         told += (
-            " Does the partner verify with this endpoint's secret? A new one: ./manage.py lms rotate_webhook_secret "
+            f" Does the partner verify with this endpoint's {key}? A new one: ./manage.py lms rotate_webhook_secret "
             f"--endpoint {endpoint.pk}"
         )
         if (endpoint.sign_in or SignIn.NONE) != SignIn.NONE:

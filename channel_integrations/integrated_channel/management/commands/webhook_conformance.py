@@ -28,7 +28,7 @@ from channel_integrations.integrated_channel.services.conformance.cases import c
 from channel_integrations.integrated_channel.services.conformance.play import PER_MINUTE, Target, duration, play
 from channel_integrations.integrated_channel.services.conformance.report import Report, shown
 from channel_integrations.integrated_channel.services.conformance.verdict import judge
-from channel_integrations.integrated_channel.signing import InvalidSecret, decode_secret
+from channel_integrations.integrated_channel.signing import InvalidSecret, decode_secret, public_key
 
 
 class Command(BaseCommand):
@@ -69,7 +69,10 @@ class Command(BaseCommand):
         if bool(options["url"]) == bool(options["endpoint"]):
             raise TypedWrongly("Type a URL, or --endpoint and its number.")
         if options["endpoint"]:
-            target, secret_of = _target_of(options), f"the secret of endpoint {options['endpoint']}"
+            target = _target_of(options)
+            public = public_key(target.secrets[0])
+            key = f"private key (its public half: {public})" if public else "secret"
+            secret_of = f"the {key} of endpoint {options['endpoint']}"
         else:
             target, secret_of = _target_at(options), "a secret that was typed in"
         cases = cases_for(target.wording)

@@ -23,7 +23,15 @@ from channel_integrations.integrated_channel.services.conformance.samples import
     course_key,
 )
 from channel_integrations.integrated_channel.services.sign_in import TokenRequest, sign_in_to
-from channel_integrations.integrated_channel.signing import generate_secret, signature_headers
+from channel_integrations.integrated_channel.signing import (
+    PREFIXES,
+    PUBLIC_PREFIX,
+    Kind,
+    generate_secret,
+    kind_of,
+    public_key,
+    signature_headers,
+)
 
 #: requests in a minute, where the endpoint has no lower limit of its own
 PER_MINUTE = 300
@@ -138,18 +146,25 @@ class _Sending:
 
 def _headers(signed: Signed, webhook_id: str, body: bytes, secrets: list[str], at: datetime) -> dict[str, str]:
     """The three of Standard Webhooks, as the case wants them."""
+    kind = kind_of(secrets[0])
+    (other,) = set(Kind) - {kind}
     signing = {
-        Signed.UNKNOWN_KEY_FIRST: [generate_secret(), *secrets],
-        Signed.UNKNOWN_KEY_LAST: [*secrets, generate_secret()],
-        Signed.WITH_ANOTHER_KEY: [generate_secret()],
+        Signed.UNKNOWN_KEY_FIRST: [generate_secret(kind), *secrets],
+        Signed.UNKNOWN_KEY_LAST: [*secrets, generate_secret(kind)],
+        Signed.OTHER_VERSION_FIRST: [generate_secret(other), *secrets],
+        Signed.WITH_ANOTHER_KEY: _forgers(secrets[0]),
     }.get(signed, secrets)
     headers = signature_headers(webhook_id, body, signing, at)
-    if signed is Signed.UNKNOWN_VERSION_FIRST:
-        (unknown,) = signature_headers(webhook_id, body, [generate_secret()], at)["webhook-signature"].split()
-        headers["webhook-signature"] = f"{unknown.replace('v1,', 'v1a,', 1)} {headers['webhook-signature']}"
     if signed is Signed.NOT_AT_ALL:
         del headers["webhook-signature"]
     return headers
+
+
+def _forgers(secret: str) -> list[str]:
+    """What a forger has: a key of their own, and perhaps the public key, which a receiver may take for a secret."""
+    public = public_key(secret)
+    as_secret = [public.replace(PUBLIC_PREFIX, PREFIXES[Kind.HMAC])] if public else []
+    return [generate_secret(kind_of(secret)), *as_secret]
 
 
 def duration(target: Target, cases: Sequence[Case]) -> timedelta:

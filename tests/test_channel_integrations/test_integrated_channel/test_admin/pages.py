@@ -26,7 +26,7 @@ from tests.lms_host.celery import app as celery_app
 ENDPOINT = "enterprisewebhookconfiguration"
 WEBHOOK = "webhooktransmissionqueue"
 BUTTONS = ("test_event", "signing_secret", "switch_on")
-SECRET = re.compile(r"whsec_[A-Za-z0-9+/=]+")
+SECRET = re.compile(r"wh(?:sec|sk)_[A-Za-z0-9+/=]+")
 
 
 def url(model, page, *arguments):

@@ -18,6 +18,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.services import delivery
+from channel_integrations.integrated_channel.signing import public_key
 from tests.factories import grade_event, make_learner
 from tests.test_channel_integrations.test_integrated_channel.test_admin.pages import (
     BUTTONS,
@@ -141,9 +142,40 @@ def test_a_secret_is_replaced_after_a_question_and_shown_once(operator, endpoint
     assert "no-store" in response["Cache-Control"]
     assert "For 24 hours webhooks are signed with the former secret as well" in text_of(response)
     assert not response.cookies.get("messages")
-    assert LogEntry.objects.get().get_change_message() == "Replaced the signing secret."
+    assert LogEntry.objects.get().get_change_message() == "Replaced the signing secret (hmac)."
     assert_shown_nowhere(operator, endpoint)
     assert not SECRET.search(caplog.text)
+
+
+def test_a_key_pair_shows_its_public_key_alone(operator, endpoint, caplog):
+    assert checked(press(operator, "signing_secret", endpoint)) == ["hmac"]
+    page = press(operator, "signing_secret", endpoint, confirmed="yes", kind="ed25519")
+    private_key, _former = endpoint.signing_secrets()
+    assert private_key.startswith("whsk_")
+    assert f"<pre>{public_key(private_key)}</pre>" in html.unescape(page.content.decode())
+    assert "The new public key" in text_of(page) and "shown now and never again" not in text_of(page)
+    assert not SECRET.search(html.unescape(page.content.decode()))
+    assert LogEntry.objects.get().get_change_message() == "Replaced the signing secret (ed25519)."
+    shown = text_of(operator.get(url(ENDPOINT, "change", endpoint.pk)))
+    assert f"public key (v1a, ed25519): {public_key(private_key)} a secret that both sides have" in shown
+    assert_shown_nowhere(operator, endpoint)
+    assert not SECRET.search(caplog.text)
+
+
+def test_a_replacement_keeps_the_kind_unless_another_is_chosen(operator, endpoint):
+    for chosen, kind in (("ed25519", "ed25519"), (None, "ed25519"), ("dsa", "ed25519"), ("hmac", "hmac")):
+        press(operator, "signing_secret", endpoint, confirmed="yes", **({"kind": chosen} if chosen else {}))
+        assert checked(press(operator, "signing_secret", endpoint)) == [kind]
+
+
+def checked(page):
+    return re.findall(r'<input type="radio" name="kind" value="(\w+)" checked>', page.content.decode())
+
+
+def test_the_page_of_an_endpoint_whose_secret_cannot_be_read(operator, endpoint):
+    with_another_key(endpoint)
+    assert "was encrypted with another key" in text_of(operator.get(url(ENDPOINT, "change", endpoint.pk)))
+    assert checked(press(operator, "signing_secret", endpoint)) == ["hmac"]
 
 
 def test_what_is_signed_meanwhile_carries_both_signatures(operator, endpoint, receiver):
