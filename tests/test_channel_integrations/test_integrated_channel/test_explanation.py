@@ -19,7 +19,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookSuppression,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.services import delivery, rollout
+from channel_integrations.integrated_channel.services import delivery, reasons, revisions, rollout
 from channel_integrations.integrated_channel.services.explanation import Answer, explain, tell
 from channel_integrations.integrated_channel.services.explanation.story import STEPS
 from channel_integrations.integrated_channel.settings.common import DEFAULTS
@@ -232,6 +232,19 @@ def test_what_is_scrubbed_cannot_be_sent_again(story, happen):
 def test_why_it_came_late(happen):
     row = step_of(happen(stories.delivered_late), "row")
     assert row.answer == Answer.YES and "no webhook was made: no data-sharing consent (noted " in row.operator_fact
+
+
+def test_its_revision_is_named(story, happen):
+    """Of a partner that asks why it was told twice."""
+    happen(stories.delivered)
+    completion = WebhookTransmissionQueue.objects.get()
+    revision = revisions.row_for(completion, story.endpoint)
+    revision.status, revision.reason = WebhookStatus.CANCELLED, reasons.NUMBER_STANDS
+    revision.save()
+    told = tell(story.explain(), for_partner=True)
+    [row] = [step for step in told["steps"] if step["name"] == "row"]
+    assert f"; revised by {revision.webhook_id}: cancelled: {reasons.NUMBER_STANDS})" in row["fact"]
+    assert (told["webhook_id"], told["outcome"]) == (str(completion.webhook_id), "delivered")
 
 
 def test_its_attempts(happen):
