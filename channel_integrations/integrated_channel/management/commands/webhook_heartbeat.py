@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand
 from django.db import Error
 from django.utils import timezone
 
-from channel_integrations.integrated_channel.management.arguments import TypedWrongly, add_json, said, whole_number
+from channel_integrations.integrated_channel.management.arguments import add_json, said, typed_wrongly, whole_number
 from channel_integrations.integrated_channel.models import WebhookHeartbeat
 from channel_integrations.integrated_channel.services.heartbeat import NAMES
 
@@ -37,7 +37,7 @@ class Command(BaseCommand):
 
     def handle(self, *args, **options) -> None:
         if options["within"] and not options["check"]:
-            raise TypedWrongly("--within goes with --check.")
+            raise typed_wrongly("--within goes with --check.")
         try:
             ages = self._ages()
             if options["forget"]:

@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand
 
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.management.arguments import (
-    TypedWrongly,
     add_endpoint,
     endpoint_with,
+    typed_wrongly,
     whole_number,
 )
 from channel_integrations.integrated_channel.management.tables import table
@@ -93,17 +93,17 @@ class Command(BaseCommand):
         about_endpoint = [options["endpoint"] is not None, options["learning_time"] is not None]
         note = options["note"] or ""
         if any(about_endpoint) and not all(about_endpoint):
-            raise TypedWrongly("--endpoint ID and --learning-time {rollout,always,never} go together.")
+            raise typed_wrongly("--endpoint ID and --learning-time {rollout,always,never} go together.")
         if any(about_endpoint) and site:
-            raise TypedWrongly(
+            raise typed_wrongly(
                 "Change an endpoint's switch and the site's rollout by two commands, one after the other."
             )
         if note and not site and not any(about_endpoint):
-            raise TypedWrongly(
+            raise typed_wrongly(
                 "A note goes with a change: --percentage, --pause, --resume, or --endpoint with --learning-time."
             )
         if len(note) > WebhookRollout._meta.get_field("note").max_length:
-            raise TypedWrongly("--note takes at most 200 characters.")
+            raise typed_wrongly("--note takes at most 200 characters.")
         if site:
             made = rollout.decide(**site, note=note)
         elif any(about_endpoint):
