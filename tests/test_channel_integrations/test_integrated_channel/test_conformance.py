@@ -388,7 +388,7 @@ def test_what_is_not_handled_is_what_it_ends_with(serve, db):
 
 
 def test_where_nobody_answers_it_is_said_once(db):
-    status, out, err = run(f"http://127.0.0.1:{free_port()}/")
+    status, out, _err = run(f"http://127.0.0.1:{free_port()}/")
     assert status == 1
     assert f"0 of {len(CASES)} cases handled; not: {', '.join(NAMES[:2])}; {len(CASES) - 2} not judged." in out
     assert out.count("stopped answering") == 1 and f"{', '.join(NAMES[2:])}: Not played" in out

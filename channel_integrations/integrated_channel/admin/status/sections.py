@@ -17,6 +17,7 @@ from channel_integrations.integrated_channel.admin.moments import NONE, unbroken
 from channel_integrations.integrated_channel.admin.status import words
 from channel_integrations.integrated_channel.admin.status.alarms import alarms
 from channel_integrations.integrated_channel.admin.status.charts import charts
+from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.models import (
     FINISHED,
     WebhookHeartbeat,
@@ -30,6 +31,7 @@ from channel_integrations.integrated_channel.services.figures import (
     backlog,
     deliveries,
     endpoints,
+    erasures,
     lookups,
     outcomes,
     sides,
@@ -91,6 +93,8 @@ def webhooks_url(**filters: str) -> str:
 def _owed(owed: backlog.Owed, now: datetime) -> dict[str, Any]:
     late = sum(owed.late.values())
     return {
+        "erasures": erasures.erasures(),
+        "erasures_url": webhooks_url(event_type__exact=LEARNER_ERASED),
         "count": owed.count,
         "due": sum(owed.due.values()),
         "late": late,
