@@ -234,6 +234,16 @@ def test_why_it_came_late(happen):
     assert row.answer == Answer.YES and "no webhook was made: no data-sharing consent (noted " in row.operator_fact
 
 
+def test_what_is_held_until_its_number_is_final(story, settings):
+    settings.FEATURES = {**settings.FEATURES, FLAG: True}
+    story.update(EnterpriseWebhookConfiguration, learning_time_timing="hold")
+    story.passes()
+    told, webhook = tell(story.explain()), WebhookTransmissionQueue.objects.get()
+    assert (webhook.status, told["outcome"], told["decided_by"]) == ("awaiting_final", "on_its_way", None)
+    assert told["conclusion"].startswith("On its way. Its learning time is not final yet: ")
+    assert told["next_move_at"] == webhook.due_at.isoformat(timespec="seconds")
+
+
 def test_its_revision_is_named(story, happen):
     """Of a partner that asks why it was told twice."""
     happen(stories.delivered)
