@@ -18,7 +18,8 @@ class CappedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         """How many there are; ``CAP`` + 1 stands for more."""
-        return self.object_list.order_by()[: self.cap + 1].count()
+        # By primary keys: what the list shows beside them would be looked up for each row that is counted.
+        return self.object_list.order_by().values("pk")[: self.cap + 1].count()
 
     @property
     def is_capped(self) -> bool:

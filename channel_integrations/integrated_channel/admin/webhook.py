@@ -24,6 +24,8 @@ from channel_integrations.integrated_channel.admin.read_only import CappedReadOn
 from channel_integrations.integrated_channel.admin.timeline import lookup, timeline
 from channel_integrations.integrated_channel.admin.webhook_queries import search
 from channel_integrations.integrated_channel.admin.webhook_views import WebhookViews
+from channel_integrations.integrated_channel.enrollments import COURSE_ENROLLMENT
+from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.models import (
     HELD,
     UNFINISHED,
@@ -31,8 +33,15 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.webhook import SWITCHED_OFF
-from channel_integrations.integrated_channel.passes import COURSE_COMPLETION
+from channel_integrations.integrated_channel.passes import COURSE_COMPLETION, COURSE_COMPLETION_REVISED
 from channel_integrations.integrated_channel.services.whereabouts import whereabouts
+
+EVENTS = {
+    COURSE_COMPLETION: _("completion"),
+    COURSE_COMPLETION_REVISED: _("revision"),
+    COURSE_ENROLLMENT: _("enrolment"),
+    LEARNER_ERASED: _("erasure"),
+}
 
 
 class WebhookAdmin(WebhookViews, CappedReadOnlyAdmin):
@@ -40,6 +49,7 @@ class WebhookAdmin(WebhookViews, CappedReadOnlyAdmin):
 
     list_display = (
         "webhook_id",
+        "event",
         "outcome",
         "customer",
         "endpoint",
@@ -63,6 +73,7 @@ class WebhookAdmin(WebhookViews, CappedReadOnlyAdmin):
         "lookup",
         "due",
         "completion_link",
+        "revision_link",
     )
     fieldsets = (
         (
@@ -76,21 +87,33 @@ class WebhookAdmin(WebhookViews, CappedReadOnlyAdmin):
     )
 
     def get_fieldsets(self, request, obj=None):
-        """A revision names its completion."""
+        """A revision names its completion, and a completion its revision."""
         about, progress = super().get_fieldsets(request, obj)
         if obj and obj.revises:
             about = (about[0], {"fields": (*about[1]["fields"], "completion_link")})
+        elif obj and self._revision_of(obj):
+            about = (about[0], {"fields": (*about[1]["fields"], "revision_link")})
         return about, progress
 
     # What is shown
 
+    @admin.display(description=_("event"))
+    def event(self, webhook):
+        return EVENTS.get(webhook.event_type, webhook.event_type)
+
     @admin.display(description=_("revises"))
     def completion_link(self, webhook):
-        pk = WebhookTransmissionQueue.objects.filter(webhook_id=webhook.revises).values_list("pk", flat=True).first()
-        if pk is None:
-            return webhook.revises
-        url = reverse(admin_urlname(WebhookTransmissionQueue._meta, "change"), args=[pk])
-        return format_html('<a href="{}">{}</a>', url, webhook.revises)
+        completion = WebhookTransmissionQueue.objects.filter(webhook_id=webhook.revises).first()
+        return _link_to(completion) if completion else webhook.revises
+
+    @admin.display(description=_("revised by"))
+    def revision_link(self, webhook):
+        revision = self._revision_of(webhook)
+        return format_html("{}: {}", _link_to(revision), self.outcome(revision)) if revision else NONE
+
+    @staticmethod
+    def _revision_of(webhook):
+        return WebhookTransmissionQueue.objects.filter(revises=webhook.webhook_id).first()
 
     @admin.display(description=_("status"))
     def outcome(self, webhook):
@@ -151,7 +174,7 @@ class WebhookAdmin(WebhookViews, CappedReadOnlyAdmin):
     def made(self, webhook):
         return unbroken(webhook.created)
 
-    @admin.display(description=_("passed, or enrolled"))
+    @admin.display(description=_("passed, enrolled or retired"))
     def passed(self, webhook):
         return written(webhook.occurred_at)
 
@@ -196,6 +219,11 @@ class WebhookAdmin(WebhookViews, CappedReadOnlyAdmin):
             return None
         url = _url_or_none("admin:channel_webhooks_webhooksuppression_explain")
         return f"{url}?webhook={webhook.pk}" if url and webhook.user_id else None
+
+
+def _link_to(webhook: WebhookTransmissionQueue) -> str:
+    url = reverse(admin_urlname(WebhookTransmissionQueue._meta, "change"), args=[webhook.pk])
+    return format_html('<a href="{}">{}</a>', url, webhook.webhook_id)
 
 
 def _url_or_none(name: str, *args: Any) -> str | None:

@@ -20,11 +20,13 @@ from django.utils.dateparse import parse_date, parse_datetime
 from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration
 
 
-class TypedWrongly(CommandError):
-    """Arguments that do not go together, or that name what is not there; the text says what to type."""
+def typed_wrongly(text: str) -> CommandError:
+    """
+    Arguments that do not go together, or that name what is not there; the text says what to type.
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text, returncode=2)
+    No class of its own, whose name Django would print before the text.
+    """
+    return CommandError(text, returncode=2)
 
 
 def add_endpoint(parser: argparse.ArgumentParser, what: str, required: bool = False) -> None:
@@ -68,12 +70,12 @@ def find_typed(find: Callable[[str], Any], text: str) -> Any:
     """
     What a finder of learners, customers or course runs finds by what was typed.
 
-    :raises TypedWrongly: nothing, or more than one; with the finder's words
+    :raises CommandError: nothing, or more than one; with the finder's words
     """
     try:
         return find(text)
     except ValidationError as err:
-        raise TypedWrongly(str(err.message)) from err
+        raise typed_wrongly(str(err.message)) from err
 
 
 def moment(text: str) -> datetime:
@@ -119,10 +121,10 @@ def number(minimum: float, maximum: float):
 
 
 def endpoint_with(pk: int) -> EnterpriseWebhookConfiguration:
-    """The endpoint with this number; TypedWrongly names those that there are."""
+    """The endpoint with this number; the error names those that there are."""
     endpoints = EnterpriseWebhookConfiguration.objects.select_related("enterprise_customer")
     endpoint = endpoints.filter(pk=pk).first()
     if endpoint:
         return endpoint
     known = [f"    {each.pk}  {each.enterprise_customer.name}, {each.region}" for each in endpoints.order_by("pk")[:50]]
-    raise TypedWrongly("\n".join([f"There is no endpoint {pk}. There are:", *(known or ["    none"])]))
+    raise typed_wrongly("\n".join([f"There is no endpoint {pk}. There are:", *(known or ["    none"])]))

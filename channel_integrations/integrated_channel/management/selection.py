@@ -8,12 +8,12 @@ from uuid import UUID
 from django.db.models import Count
 
 from channel_integrations.integrated_channel.management.arguments import (
-    TypedWrongly,
     add_dry_run,
     add_endpoint,
     add_json,
     endpoint_with,
     moment,
+    typed_wrongly,
 )
 from channel_integrations.integrated_channel.models import WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services.replay import Selection
@@ -38,11 +38,11 @@ def add_arguments(parser, statuses: Sequence[Any], *former_names: str) -> None:
 
 
 def selection_of(options: dict[str, Any], statuses: Sequence[Any]) -> Selection:
-    """:raises TypedWrongly: nothing was selected, or there is no such endpoint or webhook"""
+    """:raises CommandError: nothing was selected, or there is no such endpoint or webhook"""
     if not any(options[name] for name in ("webhook", "endpoint", "since", "until", "status")):
-        raise TypedWrongly("Say which: ids, --endpoint, --since, --until or --status. All at once is no choice.")
+        raise typed_wrongly("Say which: ids, --endpoint, --since, --until or --status. All at once is no choice.")
     if options["since"] and options["until"] and options["since"] >= options["until"]:
-        raise TypedWrongly("--until must be later than --since: nothing lies between them.")
+        raise typed_wrongly("--until must be later than --since: nothing lies between them.")
     if options["endpoint"]:
         endpoint_with(options["endpoint"])
     _look_for(options["webhook"])
@@ -89,7 +89,7 @@ def _look_for(webhook_ids: Sequence[UUID]) -> None:
     known = WebhookTransmissionQueue.objects.filter(webhook_id__in=webhook_ids)
     unknown = set(webhook_ids) - set(known.values_list("webhook_id", flat=True))
     if unknown:
-        raise TypedWrongly(
+        raise typed_wrongly(
             f"There is no webhook {', '.join(sorted(map(str, unknown)))}. Its id is on its page in the admin, and in "
             "the header webhook-id of the request."
         )

@@ -46,6 +46,13 @@ OLDEST_DUE_AGE = Metric(
     "oldest_due_age_seconds", (), "For how long the oldest webhook that could be sent is due; 0 where none is."
 )
 
+ERASURES_OWED = Metric("erasures_owed", (), "Erasures of retired learners that endpoints have not confirmed.")
+ERASURES_STUCK = Metric(
+    "erasures_stuck",
+    (),
+    "Of those, the ones that failed for good or were cancelled: nothing tells the partner any more.",
+)
+
 ENDPOINT_STATE = Metric(
     "endpoint_state", (*_ENDPOINT, "state"), "1 for the state that the endpoint is in, 0 for the others."
 )

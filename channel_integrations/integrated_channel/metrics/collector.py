@@ -16,6 +16,7 @@ from channel_integrations.integrated_channel.services.figures import (
     backlog,
     deliveries,
     endpoints,
+    erasures,
     lookups,
     outcomes,
     targets,
@@ -58,6 +59,9 @@ def _backlog(owed: backlog.Owed, now: datetime) -> Iterator[Sample]:
         yield Sample(catalogue.LATE, (status,), owed.late.get(status, 0))
     yield Sample(catalogue.HELD_BACK, (), owed.held_back)
     yield Sample(catalogue.OLDEST_DUE_AGE, (), _age(owed.oldest_due_at or now, now))
+    unconfirmed = erasures.erasures()
+    yield Sample(catalogue.ERASURES_OWED, (), unconfirmed.owed)
+    yield Sample(catalogue.ERASURES_STUCK, (), unconfirmed.stuck)
 
 
 def _endpoint(figures: endpoints.EndpointFigures, now: datetime) -> Iterator[Sample]:

@@ -180,12 +180,14 @@ class EnterpriseWebhookConfiguration(PayloadChoices, LearningTimeOptions):
             ("webhook_url", check_url),
             ("retry_schedule", parse_schedule),
             ("ca_bundle", check_ca_bundle),
-            *((("token_url", check_url),) if self.token_url or self.sign_in == SignIn.OAUTH else ()),
+            *((("token_url", check_url),) if self.token_url else ()),
         ):
             try:
                 check(getattr(self, field) or "")
             except (AddressRefused, ValueError) as err:
                 errors[field] = str(err)
+        if self.sign_in == SignIn.OAUTH and not self.token_url:
+            errors["token_url"] = _("Type the address at which the partner gives out access tokens.")
         if self.sign_in == SignIn.OAUTH and not self.client_id:
             errors["client_id"] = _("Type the client id that the partner has given you.")
         if not _CLIENT_ID.match(self.client_id or ""):

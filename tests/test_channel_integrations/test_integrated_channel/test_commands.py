@@ -114,7 +114,7 @@ def test_the_exit_status_of_a_process(tmp_path):
         check=False,
     )
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert "--interval goes with --loop" in wrong.stderr
+    assert wrong.stderr.startswith("CommandError: --interval goes with --loop")
 
 
 def test_a_webhook_that_is_not_there_is_named(webhook):

@@ -403,13 +403,14 @@ def test_what_is_not_handled_is_what_it_ends_with(serve, db):
     assert status == 1
     assert re.search(r"^\| zero \|.*\| 2xx \| 500 \(\d+ ms\) \| NOT HANDLED \|$", out, re.M)
     assert "- zero: 0 is a number like any other" in out and "check_your_receiver.md#zero" in out
-    assert f"{len(CASES) - 1} of {len(CASES)} cases handled; not: zero." in err
+    assert f"**{len(CASES) - 1} of {len(CASES)} cases handled; not: zero.**" in out
+    assert err.endswith("Not all cases are handled: the report says which.")
 
 
 def test_where_nobody_answers_it_is_said_once(db):
-    status, out, err = run(f"http://127.0.0.1:{free_port()}/")
+    status, out, _err = run(f"http://127.0.0.1:{free_port()}/")
     assert status == 1
-    assert f"0 of {len(CASES)} cases handled; not: {', '.join(NAMES[:2])}; {len(CASES) - 2} not judged." in err
+    assert f"0 of {len(CASES)} cases handled; not: {', '.join(NAMES[:2])}; {len(CASES) - 2} not judged." in out
     assert out.count("stopped answering") == 1 and f"{', '.join(NAMES[2:])}: Not played" in out
     assert "What the partner has to look up" not in out
 

@@ -17,8 +17,10 @@ from social_django.models import UserSocialAuth
 from standardwebhooks import Webhook
 from werkzeug import Response
 
+from channel_integrations.integrated_channel.admin.status import sections
 from channel_integrations.integrated_channel.conf import ROW_LEASE
 from channel_integrations.integrated_channel.exceptions import SecretUnreadable
+from channel_integrations.integrated_channel.metrics import collector
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     Erasure,
@@ -29,6 +31,7 @@ from channel_integrations.integrated_channel.models import (
 )
 from channel_integrations.integrated_channel.services import delivery, endpoint_gate, retention
 from channel_integrations.integrated_channel.services.cancellation import CANCELLABLE, cancel
+from channel_integrations.integrated_channel.services.figures import erasures as figures
 from channel_integrations.integrated_channel.services.replay import Selection, replay
 from channel_integrations.integrated_channel.services.whereabouts import whereabouts
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
@@ -123,6 +126,25 @@ def test_once_it_is_told_nobody_here_knows_whom(learner, receiver):
     replay(Selection())
     deliver()
     assert len(received(receiver)) == 1
+
+
+def test_what_no_partner_has_confirmed_is_counted(learner, endpoint, receiver, django_assert_max_num_queries):
+    retire(learner)
+    assert figures.erasures() == (1, 0)
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_data("no", status=400)
+    deliver()
+    with django_assert_max_num_queries(3):
+        assert figures.erasures() == (1, 1)
+    alarms = [str(alarm.said) for alarm in sections.page()["alarms"]]
+    assert alarms[0] == "1 erasure failed or was cancelled: the partner has not been told."
+    scraped = {sample.metric.name: sample.value for sample in collector.samples()}
+    assert (scraped["erasures_owed"], scraped["erasures_stuck"]) == (1, 1)
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_data("ok")
+    replay(Selection())
+    deliver()
+    assert figures.erasures() == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookSuppression,
     WebhookTransmissionQueue,
 )
-from channel_integrations.integrated_channel.services import delivery, rollout
+from channel_integrations.integrated_channel.services import delivery, reasons, revisions, rollout
 from channel_integrations.integrated_channel.services.explanation import Answer, explain, tell
 from channel_integrations.integrated_channel.services.explanation.story import STEPS
 from channel_integrations.integrated_channel.settings.common import DEFAULTS
@@ -232,6 +232,29 @@ def test_what_is_scrubbed_cannot_be_sent_again(story, happen):
 def test_why_it_came_late(happen):
     row = step_of(happen(stories.delivered_late), "row")
     assert row.answer == Answer.YES and "no webhook was made: no data-sharing consent (noted " in row.operator_fact
+
+
+def test_what_is_held_until_its_number_is_final(story, settings):
+    settings.FEATURES = {**settings.FEATURES, FLAG: True}
+    story.update(EnterpriseWebhookConfiguration, learning_time_timing="hold")
+    story.passes()
+    told, webhook = tell(story.explain()), WebhookTransmissionQueue.objects.get()
+    assert (webhook.status, told["outcome"], told["decided_by"]) == ("awaiting_final", "on_its_way", None)
+    assert told["conclusion"].startswith("On its way. Its learning time is not final yet: ")
+    assert told["next_move_at"] == webhook.due_at.isoformat(timespec="seconds")
+
+
+def test_its_revision_is_named(story, happen):
+    """Of a partner that asks why it was told twice."""
+    happen(stories.delivered)
+    completion = WebhookTransmissionQueue.objects.get()
+    revision = revisions.row_for(completion, story.endpoint)
+    revision.status, revision.reason = WebhookStatus.CANCELLED, reasons.NUMBER_STANDS
+    revision.save()
+    told = tell(story.explain(), for_partner=True)
+    [row] = [step for step in told["steps"] if step["name"] == "row"]
+    assert f"; revised by {revision.webhook_id}: cancelled: {reasons.NUMBER_STANDS})" in row["fact"]
+    assert (told["webhook_id"], told["outcome"]) == (str(completion.webhook_id), "delivered")
 
 
 def test_attempts_that_failed_say_how_to_try_the_endpoint(happen):

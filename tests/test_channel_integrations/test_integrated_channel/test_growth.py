@@ -12,6 +12,7 @@ from django.utils import timezone
 from channel_integrations.integrated_channel.models import WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services import delivery, endpoint_gate, enrichment, final_number, sweep
 from channel_integrations.integrated_channel.services.addressing import address_due
+from channel_integrations.integrated_channel.services.figures import sides
 from tests.factories import COURSE, grade_event, make_customer, make_endpoint, make_learner
 
 pytestmark = pytest.mark.mariadb
@@ -129,6 +130,14 @@ def test_a_claim_reads_what_it_takes(acme):
     with rows_read() as read:
         assert address_due() == 100
     assert read[0] < 100 * 30, read
+
+
+def test_the_figures_of_the_rollout_read_no_more_than_their_sample(acme, monkeypatch):
+    monkeypatch.setattr(sides, "SAMPLE", 100)
+    add(FINISHED, acme, WebhookStatus.DELIVERED, finished_at=timezone.now())
+    with rows_read() as read:
+        assert sides.latest(timedelta(hours=24)).made == 100
+    assert read[0] < 100 * 3, read
 
 
 QUERIES = {

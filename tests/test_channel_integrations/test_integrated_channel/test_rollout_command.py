@@ -44,6 +44,9 @@ def test_without_arguments_it_shows_what_holds_and_changes_nothing(flag_on):
         "",
         "Last decisions",
         "none: everyone, not paused",
+        "",
+        "Completions of the last 24 hours",
+        "none",
     ]
     assert not WebhookRollout.objects.exists()
 

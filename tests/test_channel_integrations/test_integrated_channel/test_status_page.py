@@ -11,6 +11,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -223,8 +224,21 @@ def test_the_rollout_as_it_stands(operator, endpoint, settings):
     rollout.switch_endpoint(endpoint, "always")
     page = look(operator)
     assert "flag on of each customer's learners 25 % kill switch paused" in section(page, "rollout")
-    assert "endpoints with a switch of their own 1" in section(page, "rollout")
+    assert "endpoints with a switch of their own 1 No completion in the last 24 hours." in section(page, "rollout")
     assert "The rollout is paused: no webhook carries learning time." in read(page)
+
+
+def test_both_sides_of_the_rollout(operator, endpoint, receiver, snowflake):
+    rollout.decide(percentage=0)
+    complete(make_endpoint(make_customer("Pilot"), receiver.url_for("/hook"), learning_time="always"))
+    complete(endpoint, 2)
+    enrichment.enrich_in_slot(hand_over=lambda: None)
+    delivery.deliver_due()
+    WebhookTransmissionQueue.objects.update(finished_at=F("occurred_at") + timedelta(seconds=3))
+    shown = section(look(operator), "rollout")
+    assert "inside: learning time is looked up 1 1 0 0 3.00 s 3.00 s" in shown
+    assert "outside: left out by the percentage 2 2 0 0 3.00 s 3.00 s" in shown
+    assert "plain: Snowflake has no learning time for it 1" in shown
 
 
 def test_every_code_has_its_words():

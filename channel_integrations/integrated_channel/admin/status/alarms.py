@@ -20,6 +20,14 @@ def alarms(sections: dict[str, Any]) -> Iterator[Alarm]:
         if target["is_met"] is False and not target["informational"]:
             said = gettext("Target missed: %(label)s is %(value)s.")
             yield Alarm(said % {"label": target["label"], "value": target["value"]}, "targets")
+    stuck = sections["owed"]["erasures"].stuck
+    if stuck:
+        said = ngettext(
+            "%(count)s erasure failed or was cancelled: the partner has not been told.",
+            "%(count)s erasures failed or were cancelled: the partners have not been told.",
+            stuck,
+        )
+        yield Alarm(said % {"count": stuck}, "owed")
     troubled = sections["endpoints"]["troubled"]
     if troubled:
         said = ngettext(

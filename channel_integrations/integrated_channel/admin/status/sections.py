@@ -17,6 +17,7 @@ from channel_integrations.integrated_channel.admin.moments import NONE, unbroken
 from channel_integrations.integrated_channel.admin.status import words
 from channel_integrations.integrated_channel.admin.status.alarms import alarms
 from channel_integrations.integrated_channel.admin.status.charts import charts
+from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.models import (
     FINISHED,
     WebhookHeartbeat,
@@ -26,7 +27,15 @@ from channel_integrations.integrated_channel.models import (
 )
 from channel_integrations.integrated_channel.services import heartbeat, rollout
 from channel_integrations.integrated_channel.services.doctor.backlog import SWEEP_STOPPED_AFTER
-from channel_integrations.integrated_channel.services.figures import backlog, deliveries, endpoints, lookups, outcomes
+from channel_integrations.integrated_channel.services.figures import (
+    backlog,
+    deliveries,
+    endpoints,
+    erasures,
+    lookups,
+    outcomes,
+    sides,
+)
 from channel_integrations.integrated_channel.services.figures.targets import targets
 
 ONE_SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
@@ -84,6 +93,8 @@ def webhooks_url(**filters: str) -> str:
 def _owed(owed: backlog.Owed, now: datetime) -> dict[str, Any]:
     late = sum(owed.late.values())
     return {
+        "erasures": erasures.erasures(),
+        "erasures_url": webhooks_url(event_type__exact=LEARNER_ERASED),
         "count": owed.count,
         "due": sum(owed.due.values()),
         "late": late,
@@ -164,8 +175,12 @@ def _outcomes() -> dict[str, Any]:
 
 
 def _learning_time(lately: deliveries.Deliveries) -> dict[str, Any]:
-    rows = [Row(words.named(words.LEARNING_TIME, code), count) for code, count in lately.learning_times().items()]
+    rows = _learning_times(lately.learning_times())
     return {"rows": rows, "count": lately.count, "is_capped": lately.is_capped}
+
+
+def _learning_times(counted: dict[str, int]) -> list[Row]:
+    return [Row(words.named(words.LEARNING_TIME, code), count) for code, count in counted.items()]
 
 
 def _latency(lately: deliveries.Deliveries) -> dict[str, Any]:
@@ -224,10 +239,28 @@ def _beats(owed: backlog.Owed, decision: WebhookRollout, now: datetime) -> Itera
 
 
 def _rollout(decision: WebhookRollout) -> dict[str, Any]:
+    lately = sides.latest(DAY)
     return {
         "enabled": conf.enrichment_enabled(),
         "percentage": decision.percentage,
         "paused": decision.paused,
         "own_switches": rollout.own_switches().count(),
         "url": reverse(admin_urlname(WebhookRollout._meta, "changelist")),
+        "sides": [
+            _side(_("inside: learning time is looked up"), lately.inside),
+            _side(_("outside: left out by the percentage"), lately.outside),
+            _side(_("neither: flag, kill switch or the endpoint's switch is against it"), lately.neither),
+        ],
+        "learning_times": _learning_times(lately.inside.learning_times),
+        "made": lately.made,
+        "is_capped": lately.is_capped,
+    }
+
+
+def _side(label: Any, side: sides.Side) -> dict[str, Any]:
+    return {
+        "label": label,
+        **side._asdict(),
+        "p50": words.seconds(side.total.p50 if side.total else None),
+        "p95": words.seconds(side.total.p95 if side.total else None),
     }

@@ -9,9 +9,9 @@ from django.db import Error, close_old_connections, connections
 
 from channel_integrations.integrated_channel.log_lines import LogLines, chain_of
 from channel_integrations.integrated_channel.management.arguments import (
-    TypedWrongly,
     add_json,
     text_or_json,
+    typed_wrongly,
     whole_number,
 )
 from channel_integrations.integrated_channel.services import delivery, heartbeat, sweep
@@ -52,7 +52,7 @@ class Command(BaseCommand):
 
     def handle(self, *args, **options) -> None:
         if options["interval"] and not options["loop"]:
-            raise TypedWrongly("--interval goes with --loop.")
+            raise typed_wrongly("--interval goes with --loop.")
         if not options["loop"]:
             self._round(options)
             return

@@ -9,11 +9,11 @@ from django.utils import timezone
 from channel_integrations.integrated_channel import conf
 from channel_integrations.integrated_channel.exceptions import LearningTimeUnavailable
 from channel_integrations.integrated_channel.management.arguments import (
-    TypedWrongly,
     add_json,
     moment,
     number,
     text_or_json,
+    typed_wrongly,
     whole_number,
 )
 from channel_integrations.integrated_channel.management.tables import table
@@ -112,12 +112,12 @@ class Command(BaseCommand):
 
 
 def _question(options) -> Question:
-    """:raises TypedWrongly: arguments that do not go together"""
+    """:raises CommandError: arguments that do not go together"""
     now = timezone.now()
     if options["since"] and options["since"] > now:
-        raise TypedWrongly("--since lies in the future: nothing has been delivered since then.")
+        raise typed_wrongly("--since lies in the future: nothing has been delivered since then.")
     if options["credits_per_hour"] and options["price_per_credit"] is None:
-        raise TypedWrongly("--credits-per-hour goes with --price-per-credit.")
+        raise typed_wrongly("--credits-per-hour goes with --price-per-credit.")
     price = None
     if options["price_per_credit"] is not None:
         price = Price(options["price_per_credit"], options["credits_per_hour"] or 1.0)

@@ -16,11 +16,11 @@ from channel_integrations.integrated_channel.exceptions import (
 )
 from channel_integrations.integrated_channel.http_client import check_url
 from channel_integrations.integrated_channel.management.arguments import (
-    TypedWrongly,
     add_endpoint,
     add_json,
     endpoint_with,
     text_or_json,
+    typed_wrongly,
     whole_number,
 )
 from channel_integrations.integrated_channel.models import WebhookEndpointHealth
@@ -67,7 +67,7 @@ class Command(BaseCommand):
 
     def handle(self, *args, **options) -> None:
         if bool(options["url"]) == bool(options["endpoint"]):
-            raise TypedWrongly("Type a URL, or --endpoint and its number.")
+            raise typed_wrongly("Type a URL, or --endpoint and its number.")
         if options["endpoint"]:
             target = _target_of(options)
             public = public_key(target.secrets[0])
@@ -85,14 +85,14 @@ class Command(BaseCommand):
         report = Report(target, secret_of, played_at, judge(play(target, cases), target.timeout_seconds))
         self.stdout.write(text_or_json(options, report.text(), report.facts()))
         if not report.all_handled:
-            raise CommandError(report.summary)
+            raise CommandError("Not all cases are handled: the report says which.")
 
 
 def _target_at(options: dict[str, Any]) -> Target:
     try:
         check_url(options["url"])
     except AddressRefused as err:
-        raise TypedWrongly(str(err)) from err
+        raise typed_wrongly(str(err)) from err
     stdin = options.get("stdin") or sys.stdin
     if stdin.isatty():
         secret = getpass.getpass("Signing secret of the receiver (whsec_…): ").strip()
@@ -101,7 +101,7 @@ def _target_at(options: dict[str, Any]) -> Target:
     try:
         decode_secret(secret)
     except InvalidSecret as err:
-        raise TypedWrongly(f"The secret on standard input cannot be used. {err}") from err
+        raise typed_wrongly(f"The secret on standard input cannot be used. {err}") from err
     return Target(options["url"], [secret], pause=60 / options["per_minute"])
 
 
@@ -109,7 +109,7 @@ def _target_of(options: dict[str, Any]) -> Target:
     endpoint = endpoint_with(options["endpoint"])
     taken = WebhookEndpointHealth.objects.filter(pk=endpoint.pk, last_success_at__isnull=False)
     if not options["live"] and taken.exists():
-        raise TypedWrongly(
+        raise typed_wrongly(
             f"Endpoint {endpoint.pk} has taken webhooks already: its receiver would record an invented learner beside "
             "the real ones. Play against the URL of the partner's test system, or add --live if the partner agrees."
         )

@@ -6,9 +6,9 @@ from django.db import Error
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.management.arguments import (
-    TypedWrongly,
     add_json,
     text_or_json,
+    typed_wrongly,
     whole_number,
 )
 from channel_integrations.integrated_channel.models import WebhookHeartbeat
@@ -42,7 +42,7 @@ class Command(BaseCommand):
 
     def handle(self, *args, **options) -> None:
         if options["within"] and not options["check"]:
-            raise TypedWrongly("--within goes with --check.")
+            raise typed_wrongly("--within goes with --check.")
         try:
             ages = self._ages()
             if options["forget"]:

@@ -18,6 +18,7 @@ from channel_integrations.integrated_channel.services.figures import (
     backlog,
     deliveries,
     endpoints,
+    erasures,
     lookups,
     outcomes,
     targets,
@@ -87,6 +88,7 @@ def _figures(hours: int, days: int) -> dict[str, Any]:
             "late": sum(owed.late.values()),
             "oldest_due_at": owed.oldest_due_at,
             "held_back": owed.held_back,
+            **{f"erasures_{name}": count for name, count in erasures.erasures()._asdict().items()},
         },
         "latest_deliveries": {
             "count": latest.count,

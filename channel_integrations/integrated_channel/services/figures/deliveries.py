@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 
@@ -96,13 +96,20 @@ def latest(window: timedelta) -> Deliveries:
             row.learning_time_status,
         )
         for row in rows
-        if row.status == WebhookStatus.DELIVERED
+        if tells_how_long(row)
+    ]
+    return Deliveries(found, rows[-1].finished_at if rows else None, is_capped)
+
+
+def tells_how_long(row: Any) -> bool:
+    """Whether it is a completion that went out when the learner passed: neither backfilled, replayed nor held."""
+    return (
+        row.status == WebhookStatus.DELIVERED
         and row.event_type == COURSE_COMPLETION
         and row.held_at is None
         and not row.backfilled
         and row.attempts_made == row.tries
-    ]
-    return Deliveries(found, rows[-1].finished_at if rows else None, is_capped)
+    )
 
 
 def _posts(since: datetime) -> dict[int, int]:

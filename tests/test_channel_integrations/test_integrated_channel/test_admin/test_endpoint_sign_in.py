@@ -145,7 +145,7 @@ def test_a_secret_that_is_kept_is_not_sent_to_another_host(operator, endpoint):
         ({**OAUTH, "client_secret": "sécret"}, "client_secret", "Printable ASCII"),
         ({**OAUTH, "client_id": ""}, "client_id", "Type the client id"),
         ({**OAUTH, "client_id": "idé"}, "client_id", "printable ASCII"),
-        ({**OAUTH, "token_url": ""}, "token_url", "https"),
+        ({**OAUTH, "token_url": ""}, "token_url", "Type the address at which"),
         ({**OAUTH, "token_url": "http://login.example.com/"}, "token_url", "https"),
         ({**OAUTH, "token_url": "https://10.0.0.1/token"}, "token_url", "public"),
         ({**OAUTH, "token_url": "token"}, "token_url", "Type an https URL, for example https://login"),

@@ -190,5 +190,7 @@ def test_a_revision_names_its_completion_and_as_of_when_its_number_is(operator, 
     assert f'href="{url(WEBHOOK, "change", completion.pk)}"' in page.content.decode()
     assert f"As of {today.date() - timedelta(days=1)}: not final." in text_of(page)
     assert "It began to wait until its learning time is final." in text_of(page)
+    said = text_of(operator.get(url(WEBHOOK, "change", completion.pk)))
+    assert f"Revised by: {revision.webhook_id} : delivered" in said
     WebhookTransmissionQueue.objects.filter(pk=completion.pk).delete()
     assert str(completion.webhook_id) in text_of(operator.get(url(WEBHOOK, "change", revision.pk)))
