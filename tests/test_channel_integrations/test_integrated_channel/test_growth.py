@@ -111,6 +111,15 @@ def test_asking_what_may_be_sent_does_not_read_what_waits(acme):
     assert many[0] <= few[0] * 1.3 + 20, (few, many)
 
 
+def test_counting_what_is_being_sent_does_not_read_what_waits_for_its_retry(acme):
+    """Of an endpoint that has failed for hours."""
+    now = timezone.now()
+    add(FINISHED, acme, WebhookStatus.PENDING, endpoint_id=1, due_at=now + timedelta(hours=5))
+    with rows_read() as read:
+        assert WebhookTransmissionQueue.objects.in_flight(1, now, at_most=timedelta(seconds=70)) == 0
+    assert read[0] < 20, read
+
+
 def test_a_sweep_with_learning_time_off_does_not_read_the_revisions_that_wait(acme, settings):
     settings.FEATURES = {}
     later = timezone.now() + timedelta(hours=1)
