@@ -280,6 +280,11 @@ def test_a_rotated_secret_signs_beside_the_former_one_for_a_day(endpoint, receiv
     assert WebhookSigningSecret.objects.count() == 2, "what has expired is deleted"
 
 
+def test_ten_secrets_sign_at_the_most(endpoint):
+    made = [WebhookSigningSecret.rotate(endpoint) for _ in range(11)]
+    assert endpoint.signing_secrets() == made[:0:-1], "the latest first; servers take headers of a few kB"
+
+
 def test_secrets_are_encrypted_in_the_database(endpoint, committed_secret):
     assert endpoint.signing_secrets()[0].encode() not in committed_secret(endpoint)
 
