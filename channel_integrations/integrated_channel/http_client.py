@@ -221,7 +221,8 @@ def _inflated(start: bytes, encoding: str, kept: int) -> bytes:
     """As much of a compressed answer (we asked for none) as is kept: what urllib3 would inflate has no bound."""
     if encoding.strip().lower() in ("gzip", "x-gzip", "deflate"):
         with suppress(zlib.error):
-            return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(start, 4 * kept + 1)  # 0 is no bound
+            at_most = min(4 * kept + 1, MAX_ANSWER_BYTES)  # to zlib, 0 is no bound
+            return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(start, at_most)
     return start
 
 

@@ -153,7 +153,7 @@ class _FinalAnswer(http.client.HTTPResponse):
     """
 
     def _read_status(self):
-        version, status, reason = super()._read_status()  # type: ignore[misc]
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # typeshed lacks it
         return version, http.HTTPStatus.CONTINUE if status < 200 else status, reason
 
 

@@ -221,8 +221,10 @@ def deliver_in_slot(slot: LeasedSlot | None, hand_over: Callable[[], None]) -> i
 def deliver_due(seconds: float = CLAIM_SECONDS) -> int:
     """Deliver what is due, claiming for so many seconds at most; returns how many attempts were made."""
     round_ = Round()
-    round_.claim_until(time.monotonic() + seconds, Unlimited())
-    round_.wait_for_stragglers()
+    try:
+        round_.claim_until(time.monotonic() + seconds, Unlimited())
+    finally:
+        round_.wait_for_stragglers()
     return round_.attempts
 
 

@@ -15,7 +15,7 @@ from channel_integrations.integrated_channel.services.sign_in import TokenReques
 
 def send_test_event(endpoint: EnterpriseWebhookConfiguration) -> AttemptResult:
     """
-    Send a test event and wait for its answer, no longer than the endpoint's timeout.
+    Send a test event and wait for its answer, no longer than the endpoint's timeout; twice that to renew a token.
 
     It signs in as webhooks do: with the access token that is kept, or with a new one where there is none or the
     endpoint answers 401 to it. It passes by the queue and the endpoint's health: no worker, broker or Snowflake is

@@ -84,8 +84,8 @@ DEFAULTS = {
     "CHANNEL_WEBHOOKS_DISCLOSURE_RETENTION_DAYS": 1095,
     # .. setting_name: CHANNEL_WEBHOOKS_KEPT_ANSWER_CHARACTERS
     # .. setting_default: 1024
-    # .. setting_description: How much of an endpoint's answer is kept with each attempt; 0 keeps nothing of it. An
-    #     answer may repeat what was sent, hence personal data: keep no more than helps to find what is wrong.
+    # .. setting_description: How much of an endpoint's answer is kept with each attempt; 0 keeps nothing of it. It may
+    #     repeat what was sent, personal data included: keep no more than helps to find what is wrong.
     "CHANNEL_WEBHOOKS_KEPT_ANSWER_CHARACTERS": 1024,
     # .. setting_name: CHANNEL_WEBHOOKS_DELIVERY_QUEUE
     # .. setting_default: None

@@ -34,6 +34,7 @@ HOSTILE_URLS = [
     "https://db.localdomain/", "https://0x7f.1/", "https://127.0.0.1%00.example.com/", "https://[::1%25lo]/",
     "https://[v1.x]/", "https://[8.8.8.8]/", "https://017700000001/", "https://192.168.257/", "https://1.2.3.4.5/",
     "https://[5f00::1]/", "https://[100::1]/", "https://[not-an-address]/", "https://" + "a" * 600 + ".com/",
+    "https://[2606:4700::1111%25eth0]/",
 ]  # fmt: skip
 
 

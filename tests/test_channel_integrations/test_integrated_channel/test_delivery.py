@@ -285,6 +285,17 @@ def test_an_answer_with_astral_characters_and_the_log_without_people(webhook, re
     assert "@example.com" not in ours and "learner" not in ours
 
 
+def test_of_an_answers_headers_those_on_the_list_are_kept(webhook, receiver):
+    """Not what a session hangs on, nor more of any than helps."""
+    headers = {"X-Request-Id": "r" * 999, "Server": "nginx", "Set-Cookie": "session=1", "X-Api-Key": "key"}
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_data("ok", headers=headers)
+    deliver()
+    kept = webhook.attempts.get().response_headers
+    assert kept["x-request-id"] == "r" * 200 and kept["server"]
+    assert set(kept) == {"x-request-id", "server", "date", "content-type", "content-length"}
+
+
 def test_no_more_deliveries_at_once_than_slots(webhook, receiver):
     token = WebhookLease.acquire("delivery:0", timedelta(minutes=1))
     assert delivery.free_slot() is None

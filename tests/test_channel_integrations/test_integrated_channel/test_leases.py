@@ -3,6 +3,7 @@
 
 import itertools
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -147,6 +148,27 @@ def test_rows_of_a_claim_that_fails_are_soon_due_again(committed_db, snowflake, 
     row = rows.get()
     assert row.lease_token is None
     assert timedelta(seconds=5) < row.due_at - timezone.now() <= timedelta(seconds=10)
+
+
+def test_an_answer_that_comes_after_a_claim_has_failed_is_written_back(endpoint, receiver):
+    """The endpoint has the webhook: forgotten, it would be sent again when its lease ends."""
+    sent, to_be_addressed = WebhookTransmissionQueue.objects.order_by("pk")[:2]
+    in_an_hour = timezone.now() + timedelta(hours=1)
+    WebhookTransmissionQueue.objects.exclude(pk=sent.pk).update(status=WebhookStatus.RECORDED, due_at=in_an_hour)
+
+    def break_meanwhile(request):
+        with table_gone(EnterpriseCustomerUser):
+            WebhookTransmissionQueue.objects.filter(pk=to_be_addressed.pk).update(due_at=timezone.now())
+            time.sleep(1)
+        connections.close_all()
+        return Response("ok")
+
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_handler(break_meanwhile)
+    with pytest.raises(DatabaseError):
+        delivery.deliver_due()
+    sent.refresh_from_db()
+    assert (sent.status, sent.attempts_made) == (WebhookStatus.DELIVERED, 1)
 
 
 def test_rows_beside_one_that_has_moved_on_are_given_back_as_well(endpoint):

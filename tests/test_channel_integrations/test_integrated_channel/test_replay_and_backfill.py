@@ -295,6 +295,11 @@ def test_a_partner_moves_from_a_secret_to_a_public_key_without_a_gap(endpoint, r
         Webhook(former).verify(afterwards.get_data(), dict(afterwards.headers))
 
 
+def test_ten_secrets_sign_at_the_most(endpoint):
+    made = [WebhookSigningSecret.rotate(endpoint) for _ in range(11)]
+    assert endpoint.signing_secrets() == made[:0:-1], "the latest first; servers take headers of a few kB"
+
+
 def test_secrets_are_encrypted_in_the_database(endpoint, committed_secret):
     assert endpoint.signing_secrets()[0].encode() not in committed_secret(endpoint)
 
