@@ -127,7 +127,9 @@ class EndpointViews(admin.ModelAdmin):
 
     def _secret_page(self, request: HttpRequest, endpoint, secret: str, is_new: bool) -> HttpResponse:
         title = _("The signing secret of the new endpoint") if is_new else _("The new signing secret")
-        response = self._page(request, endpoint, "signing_secret", title, secret=secret, is_new=is_new, hours=_hours())
+        has_former = len(endpoint.signing_secrets()) > 1
+        told = {"secret": secret, "is_new": is_new, "has_former": has_former, "hours": _hours()}
+        response = self._page(request, endpoint, "signing_secret", title, **told)
         response["Cache-Control"] = "no-store"
         return response
 

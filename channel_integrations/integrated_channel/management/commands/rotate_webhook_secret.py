@@ -16,7 +16,7 @@ class Command(BaseCommand):
     help = (
         "Gives an endpoint a new signing secret and prints it, the only time that it is shown: on standard output the "
         "secret alone, what else there is to say on standard error. For 24 hours webhooks are signed with the former "
-        "secret as well, so that the partner can put the new one in without a gap."
+        "secret as well, where it can be read, so that the partner can put the new one in without a gap."
     )
     requires_system_checks = ()
 
@@ -28,9 +28,15 @@ class Command(BaseCommand):
         endpoint = endpoint_with(options["endpoint"])
         secret = WebhookSigningSecret.rotate(endpoint)
         self.stdout.write(said(options, secret, {"endpoint": endpoint.pk, "secret": secret}))
+        has_former = len(endpoint.signing_secrets()) > 1
+        beside = (
+            f"For {ROTATION_OVERLAP // timedelta(hours=1)} hours the former one signs beside it"
+            if has_former
+            else "No former one signs beside it: webhooks are refused, and tried again, until the partner has it"
+        )
         self.stderr.write(
             f"Endpoint {endpoint.pk} ({endpoint.enterprise_customer.name}, {endpoint.region}) has a new secret, shown "
-            f"this once. For {ROTATION_OVERLAP // timedelta(hours=1)} hours the former one signs beside it: have the "
-            f"partner put the new one in, then type ./manage.py lms send_test_webhook --endpoint {endpoint.pk}",
+            f"this once. {beside}. Have the partner put the new one in, then type "
+            f"./manage.py lms send_test_webhook --endpoint {endpoint.pk}",
             self.style.NOTICE,
         )

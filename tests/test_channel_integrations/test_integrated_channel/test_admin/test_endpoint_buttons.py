@@ -146,6 +146,12 @@ def test_a_secret_is_replaced_after_a_question_and_shown_once(operator, endpoint
     assert not SECRET.search(caplog.text)
 
 
+def test_a_new_secret_promises_no_overlap_where_there_is_no_former_one(operator, endpoint):
+    WebhookSigningSecret.objects.all().delete()
+    told = text_of(press(operator, "signing_secret", endpoint, confirmed="yes"))
+    assert "No former secret signs beside it" in told and "24 hours" not in told
+
+
 def test_what_is_signed_meanwhile_carries_both_signatures(operator, endpoint, receiver):
     (former,) = endpoint.signing_secrets()
     press(operator, "signing_secret", endpoint, confirmed="yes")
