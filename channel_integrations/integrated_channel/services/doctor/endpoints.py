@@ -163,8 +163,8 @@ def _secret(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Fi
     except SecretUnreadable:
         yield problem(
             f"{who}: its signing secret was encrypted with another key, and nothing is sent to it",
-            'Put the former key back: FERNET_KEYS = [SECRET_KEY, "the former SECRET_KEY"]; or, if it is lost, give the '
-            f"partner a new secret: {rotate}",
+            'Put the former key at the end of FERNET_KEYS (without that setting: FERNET_KEYS = [SECRET_KEY, "the former '
+            f'SECRET_KEY"]), and restart LMS and workers; or, if it is lost, give the partner a new secret: {rotate}',
             name,
         )
     else:
@@ -193,7 +193,8 @@ def _health(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Fi
         yield warning(
             f"{who}: {since}, the last with: {health.last_failure or 'unknown'}{gate}",
             f"See what it answers: {test} -- if that is refused, talk to the partner; if it is taken, wait: webhooks "
-            "are kept and tried again, and the first that it takes ends this warning",
+            "are kept and tried again, and the first that it takes ends this warning (sooner: 'Try again now' in the "
+            "admin, Completion webhooks, Status)",
             name,
         )
     if health.paused_until and health.paused_until > now:
