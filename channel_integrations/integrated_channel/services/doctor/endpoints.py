@@ -190,11 +190,11 @@ def _health(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Fi
         )
         is_open = health.breaker_open_until and health.breaker_open_until > now
         gate = f"; the breaker is open for another {span(health.breaker_open_until - now)}" if is_open else ""
+        sooner = " (sooner: 'Try again now' in the admin, Completion webhooks, Status)" if is_open else ""
         yield warning(
             f"{who}: {since}, the last with: {health.last_failure or 'unknown'}{gate}",
             f"See what it answers: {test} -- if that is refused, talk to the partner; if it is taken, wait: webhooks "
-            "are kept and tried again, and the first that it takes ends this warning (sooner: 'Try again now' in the "
-            "admin, Completion webhooks, Status)",
+            f"are kept and tried again, and the first that it takes ends this warning{sooner}",
             name,
         )
     if health.paused_until and health.paused_until > now:
