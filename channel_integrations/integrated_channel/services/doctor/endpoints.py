@@ -163,8 +163,9 @@ def _secret(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Fi
     except SecretUnreadable:
         yield problem(
             f"{who}: its signing secret was encrypted with another key, and nothing is sent to it",
-            'Put the former key at the end of FERNET_KEYS (without that setting: FERNET_KEYS = [SECRET_KEY, "the former '
-            f'SECRET_KEY"]), and restart LMS and workers; or, if it is lost, give the partner a new secret: {rotate}',
+            "Put the former key at the end of FERNET_KEYS (without that setting: FERNET_KEYS = [SECRET_KEY, "
+            '"the former SECRET_KEY"]), and restart LMS and workers; or, if it is lost, give the partner a new '
+            f"secret: {rotate}",
             name,
         )
     else:
