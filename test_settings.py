@@ -75,7 +75,7 @@ CELERY_QUEUES = {"edx.lms.core.high": {}, "edx.lms.core.default": {}, "edx.lms.c
 CELERYD_PREFETCH_MULTIPLIER = 1
 # edx-enterprise's own test settings run tasks inside the call; here they go through the broker, as in an LMS.
 CELERY_ALWAYS_EAGER = False
-CELERY_ROUTES = "tests.lms_host.routers.route_task"
+CELERY_ROUTES = "openedx.core.lib.celery.routers.route_task"
 BROKER_CONNECTION_RETRY_ON_STARTUP = True
 EXPLICIT_QUEUES = {"lms.other_task": {"queue": "edx.lms.core.high"}}
 

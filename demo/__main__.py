@@ -213,6 +213,7 @@ def keep_running(folder: Path, running: ExitStack) -> None:
     host = {"DEMO_FOLDER": str(folder), "DJANGO_SETTINGS_MODULE": "demo.settings"}
     host |= {name: os.environ.get(name, "") for name in ("BROKER", "LMS_SNOWFLAKE_PORT", "DEMO_ROLLUP_READY_AT")}
     host["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    host["PYTHONPATH"] = str(ROOT / "tests" / "lms_host" / "platform")  # celery -A lms.celery
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in host.items())
     (folder / "environment").write_text(exports)
     server = Undisturbed(command, folder / "admin.log", cwd=ROOT)

@@ -124,6 +124,8 @@ def test_the_quickstart_leads_to_an_enriched_webhook():
         terminal.type(commands(8))
         terminal.read_until("1 warning (sweep)")
         terminal.read_until("ok       sweep")
+        terminal.type("celery -A lms.celery inspect ping\n")  # as webhook_doctor says it
+        terminal.read_until("2 nodes online")
     finally:
         terminal.close()
         host.process.send_signal(signal.SIGINT)

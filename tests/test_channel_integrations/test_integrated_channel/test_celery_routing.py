@@ -109,7 +109,7 @@ def test_a_retry_stays_on_the_queue_of_its_first_try():
 
 
 def test_our_router_comes_first_and_once():
-    assert django_settings.CELERY_ROUTES == [ROUTER, "tests.lms_host.routers.route_task"]
+    assert django_settings.CELERY_ROUTES == [ROUTER, "openedx.core.lib.celery.routers.route_task"]
 
 
 @pytest.mark.parametrize(

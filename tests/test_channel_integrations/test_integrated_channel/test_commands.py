@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command, get_commands, load_command_class
+from django.db import connection
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.models import WebhookSigningSecret, WebhookStatus, WebhookTransmissionQueue
@@ -176,6 +177,14 @@ def test_of_a_key_pair_the_public_key_alone_is_printed(endpoint):
     assert out.getvalue() == f"{public_key(endpoint.signing_secrets()[0])}\n", "the kind is kept"
     assert f"Endpoint {endpoint.pk} (Acme, OTHER) has a new public key. For 24 hours" in err.getvalue()
     assert "secret" in answer("rotate_webhook_secret", "--endpoint", endpoint.pk, "--kind", "hmac")
+
+
+def test_a_new_secret_promises_no_overlap_where_the_former_one_is_lost(endpoint):
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE channel_webhooks_webhooksigningsecret SET secret = %s", [b"gAAAAA-not-ours"])
+    err = io.StringIO()
+    call_command("rotate_webhook_secret", endpoint=endpoint.pk, stdout=io.StringIO(), stderr=err)
+    assert "No former one signs beside it" in err.getvalue() and "24 hours" not in err.getvalue()
 
 
 def test_a_test_event_in_json(endpoint, receiver):

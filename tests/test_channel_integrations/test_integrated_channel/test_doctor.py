@@ -49,7 +49,7 @@ from tests.servers import free_port
 
 ENRICHMENT, DEFAULT = "edx.lms.core.webhook_enrichment", "edx.lms.core.default"
 REPOSITORY = Path(__file__).parents[3]
-RIGHT_ROUTES = [ROUTER, "tests.lms_host.routers.route_task"]
+RIGHT_ROUTES = [ROUTER, "openedx.core.lib.celery.routers.route_task"]
 LOCAL_MEMORY = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 
@@ -323,9 +323,9 @@ def test_routes(committed_db, settings, celery_routes):
     assert found.status is Status.OK and f"goes to {ENRICHMENT}" in found.fact and f"goes to {DEFAULT}" in found.fact
     settings.CELERY_TASK_ROUTES = {ENRICHMENT_TASK: {"queue": "site.webhooks"}}
     assert "goes to site.webhooks" in finding("routes").fact
-    celery_routes(["tests.lms_host.routers.route_task", ROUTER])
+    celery_routes(["openedx.core.lib.celery.routers.route_task", ROUTER])
     assert_red(finding("routes"), Status.PROBLEM, "another router is asked before", f"CELERY_ROUTES = {RIGHT_ROUTES}")
-    celery_routes("tests.lms_host.routers.route_task")
+    celery_routes("openedx.core.lib.celery.routers.route_task")
     assert_red(finding("routes"), Status.PROBLEM, f"goes to {DEFAULT}, not to site.webhooks", f" = {RIGHT_ROUTES}")
     celery_routes(RIGHT_ROUTES)
     assert finding("routes").status is Status.OK

@@ -97,7 +97,7 @@ class StatusAdmin(ReadOnlyAdmin):
         transaction.on_commit(wake_up.delivery)
         self.message_user(
             request,
-            _("The endpoint is on: what waits for it goes out now."),
+            _("The endpoint is on: what is due goes out now, what has been tried before at its own next attempt."),
             messages.SUCCESS,
         )
         return self._back()

@@ -23,7 +23,7 @@ class Command(BaseCommand):
         "Gives an endpoint a new signing secret and prints it, the only time that it is shown: on standard output the "
         "secret alone, what else there is to say on standard error. Of a key pair (--kind ed25519) it prints the "
         "public key; the private one is never shown. For 24 hours webhooks are signed with the former secret as well, "
-        "so that the partner can put the new one in without a gap."
+        "where it can be read, so that the partner can put the new one in without a gap."
     )
     requires_system_checks = ()
 
@@ -42,9 +42,15 @@ class Command(BaseCommand):
         is_public = key.startswith(PUBLIC_PREFIX)
         name, shown = ("public_key", "public key") if is_public else ("secret", "secret, shown this once")
         self.stdout.write(text_or_json(options, key, {"endpoint": endpoint.pk, name: key}))
+        has_former = len(endpoint.signing_secrets()) > 1
+        beside = (
+            f"For {ROTATION_OVERLAP // timedelta(hours=1)} hours the former one signs beside it"
+            if has_former
+            else "No former one signs beside it: webhooks are refused, and tried again, until the partner has it"
+        )
         self.stderr.write(
             f"Endpoint {endpoint.pk} ({endpoint.enterprise_customer.name}, {endpoint.region}) has a new {shown}. "
-            f"For {ROTATION_OVERLAP // timedelta(hours=1)} hours the former one signs beside it: have the partner put "
-            f"the new one in, then type ./manage.py lms send_test_webhook --endpoint {endpoint.pk}",
+            f"{beside}. Have the partner put the new one in, then type "
+            f"./manage.py lms send_test_webhook --endpoint {endpoint.pk}",
             self.style.NOTICE,
         )

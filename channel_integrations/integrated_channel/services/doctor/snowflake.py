@@ -86,13 +86,15 @@ def freshness() -> Findings:
     if latest is None:
         yield warning(
             f"{name} is empty, or {column} is no date: webhooks go out without learning time",
-            "Ask the rollup's owners to load it, and point CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE at the right table.",
+            f"See which, in Snowflake: {_latest_day(column)} -- nothing: have the rollup's owners load it, or name the "
+            "right one in CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE; no date: name the right column, "
+            'CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS = {"date": "THE_COLUMN"}',
         )
     elif timezone.now().date() - latest > STALE_AFTER:
         yield warning(
             f"the latest day in {name} is {latest}: learning time of the days since is missing from webhooks",
-            f"Ask the rollup's owners why its daily load has stopped; what they see, in Snowflake: {statement}; (the "
-            f"table: {_full_name()})",
+            f"Ask the rollup's owners why its daily load has stopped; what they see, in Snowflake: "
+            f"{_latest_day(column)}",
         )
     else:
         yield ok(f"the latest day in {name} is {latest}")
@@ -101,6 +103,11 @@ def freshness() -> Findings:
 def _ask(seconds: float, statement: str) -> Sequence[Any] | None:
     rows = within(seconds, fetch_all, statement, ())
     return rows[0] if rows else None
+
+
+def _latest_day(column: str) -> str:
+    """To be typed by a person."""
+    return f"SELECT MAX({column}) FROM {_full_name()};"  # noqa: S608  (as above)
 
 
 def _day(found: Any) -> date | None:

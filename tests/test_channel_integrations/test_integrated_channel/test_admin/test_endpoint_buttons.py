@@ -178,6 +178,12 @@ def test_the_page_of_an_endpoint_whose_secret_cannot_be_read(operator, endpoint)
     assert checked(press(operator, "signing_secret", endpoint)) == ["hmac"]
 
 
+def test_a_new_secret_promises_no_overlap_where_there_is_no_former_one(operator, endpoint):
+    WebhookSigningSecret.objects.all().delete()
+    told = text_of(press(operator, "signing_secret", endpoint, confirmed="yes"))
+    assert "No former secret signs beside it" in told and "24 hours" not in told
+
+
 def test_what_is_signed_meanwhile_carries_both_signatures(operator, endpoint, receiver):
     (former,) = endpoint.signing_secrets()
     press(operator, "signing_secret", endpoint, confirmed="yes")
