@@ -12,6 +12,7 @@ from itertools import count
 
 import pytest
 import redis as redis_client
+from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.db import connection, connections, transaction
 from django.utils import timezone
@@ -44,6 +45,7 @@ def site(committed_db, receiver, snowflake, redis_server, settings):
         learner = make_learner(customer)
         with transaction.atomic():
             grade_event(learner)
+            get_user_model().objects.filter(pk=learner.pk).exists()  # the LMS's transaction goes on
 
     with redis_client.Redis(port=redis_server.port) as client, broker_at(redis_server.url(0)):
         client.flushall()
@@ -124,10 +126,18 @@ def killed(work: Callable[[], object], at: int) -> bool:
     return False
 
 
-def test_a_completion_between_two_steps_of_a_worker_is_looked_up_as_well(site):
+@pytest.mark.parametrize("another_worker", [False, True])
+def test_a_completion_between_two_steps_of_a_worker_is_looked_up_as_well(site, another_worker):
+    """Also where another worker takes its call, and finds that somebody is looking up."""
+
+    def between():
+        site()
+        if another_worker:
+            consume(site.broker)
+
     for at in count(1):
         site()
-        came_between = interrupted(lambda: consume(site.broker), at, site)
+        came_between = interrupted(lambda: consume(site.broker), at, between)
         consume(site.broker)
         assert not WAITING.exists(), f"left behind at step {at}"
         if not came_between:
