@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from common.djangoapps.student.models import CourseEnrollment
@@ -543,3 +544,38 @@ def test_everything_overdue_is_released_by_one_sweep(flag_on, receiver, monkeypa
     WebhookTransmissionQueue.objects.update(enrich_by=timezone.now())
     sweep.tidy()
     assert not WebhookTransmissionQueue.objects.filter(status=WebhookStatus.AWAITING_ENRICHMENT).exists()
+
+
+class KeepsConnections(BaseHTTPRequestHandler):
+    """A partner's HTTP/1.1 server; notes each connection."""
+
+    protocol_version = "HTTP/1.1"
+
+    def setup(self):
+        super().setup()
+        self.server.accepted.append(1)
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_batch_goes_out_over_connections_that_are_kept(receiver):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), KeepsConnections)
+    server.accepted = []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    customer = make_customer("Acme")
+    make_endpoint(customer, f"http://127.0.0.1:{server.server_port}/hook")
+    for _ in range(80):
+        grade_event(make_learner(customer))
+    try:
+        assert deliver() == 80
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(server.accepted) <= 4, "as many as the endpoint takes requests at once"

@@ -164,6 +164,13 @@ def test_a_lease_lost_in_mid_lookup_writes_nothing(acme):
     assert [row[0] for row in outcomes()] == [WebhookStatus.AWAITING_ENRICHMENT, WebhookStatus.RECORDED]
 
 
+def test_rows_that_came_together_leave_others_time_to_join(acme):
+    complete(acme, 26)
+    looked_up = []
+    assert enrichment.enrich_in_slot(hand_over=lambda: looked_up.append(time.monotonic())) == 26
+    assert time.monotonic() - looked_up[0] >= 0.25
+
+
 @pytest.mark.parametrize(
     ("batch", "least", "most"), [(1, 0, 0), (2, 0.005, 0.02), (4, 0.02, 0.05), (40, 0.25, 0.25), (500, 0.25, 0.25)]
 )

@@ -298,6 +298,31 @@ def test_a_connector_that_cannot_be_imported_is_our_error(tmp_path):
     assert done.stdout.strip() == "ours: RuntimeError"
 
 
+@pytest.mark.parametrize(
+    ("flag", "queue", "is_imported"),
+    [
+        (True, "edx.lms.core.webhook_enrichment", True),
+        (True, "edx.lms.core.default", False),
+        (False, "edx.lms.core.webhook_enrichment", False),
+    ],
+)
+def test_a_worker_that_will_look_up_imports_the_connector_before_it_forks(flag, queue, is_imported):
+    """In a process of its own, told by Celery that it is set up."""
+    code = (
+        "import sys, types, django; django.setup()\n"
+        "from celery.signals import celeryd_after_setup\n"
+        "from django.conf import settings\n"
+        "from tests.lms_host.celery import app\n"
+        f"settings.FEATURES = {{'ENABLE_WEBHOOK_LEARNING_TIME_ENRICHMENT': {flag}}}\n"
+        f"app.amqp.queues.select(['{queue}'])\n"
+        "celeryd_after_setup.send(sender='worker', instance=types.SimpleNamespace(app=app), conf=app.conf)\n"
+        "print('snowflake.connector' in sys.modules)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": ".", "DJANGO_SETTINGS_MODULE": "test_settings"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == str(is_imported)
+
+
 def test_a_broken_cache_is_passed_by(snowflake, settings, caplog):
     settings.CACHES = {
         "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"redis://127.0.0.1:{free_port()}/0"}

@@ -5,6 +5,7 @@ The real code stopped before each single thing that it asks of database and cach
 What the model in ``test_wake_up`` says of the order of steps is shown here of the steps themselves.
 """
 
+import json
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -12,20 +13,23 @@ from itertools import count
 
 import pytest
 import redis as redis_client
+from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from channel_integrations.integrated_channel.models import WebhookLease, WebhookStatus, WebhookTransmissionQueue
 from channel_integrations.integrated_channel.services import sweep
-from channel_integrations.integrated_channel.tasks import enrich_and_send_completion_webhook
+from channel_integrations.integrated_channel.tasks import enrich_and_send_completion_webhook, process_webhook_queue
 from tests.brokers import broker_at
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
 from tests.test_channel_integrations.test_integrated_channel.caches import Tapped
 
 pytestmark = [pytest.mark.redis, pytest.mark.mariadb]
-ENRICHMENT = "edx.lms.core.webhook_enrichment"
+ENRICHMENT, DELIVERY = "edx.lms.core.webhook_enrichment", "edx.lms.core.default"
+TASKS = {ENRICHMENT: enrich_and_send_completion_webhook, DELIVERY: process_webhook_queue}
 WAITING = WebhookTransmissionQueue.objects.filter(status=WebhookStatus.AWAITING_ENRICHMENT)
+UNDELIVERED = WebhookTransmissionQueue.objects.exclude(status=WebhookStatus.DELIVERED)
 
 
 class Killed(BaseException):
@@ -44,6 +48,7 @@ def site(committed_db, receiver, snowflake, redis_server, settings):
         learner = make_learner(customer)
         with transaction.atomic():
             grade_event(learner)
+            get_user_model().objects.filter(pk=learner.pk).exists()  # the LMS's transaction goes on
 
     with redis_client.Redis(port=redis_server.port) as client, broker_at(redis_server.url(0)):
         client.flushall()
@@ -52,10 +57,11 @@ def site(committed_db, receiver, snowflake, redis_server, settings):
         client.flushall()
 
 
-def consume(broker):
-    """All calls that are in the queue, as a worker."""
-    while broker.lpop(ENRICHMENT):
-        enrich_and_send_completion_webhook()
+def consume(broker, queue=ENRICHMENT):
+    """All calls that are in the queue, as a worker; those for later are not for now."""
+    while message := broker.lpop(queue):
+        if json.loads(message)["headers"]["eta"] is None:
+            TASKS[queue]()
 
 
 @contextmanager
@@ -124,12 +130,21 @@ def killed(work: Callable[[], object], at: int) -> bool:
     return False
 
 
-def test_a_completion_between_two_steps_of_a_worker_is_looked_up_as_well(site):
+@pytest.mark.parametrize("queue", TASKS)
+def test_a_completion_between_two_steps_of_a_worker_is_not_left_behind(site, settings, queue):
+    """Where it makes a call, another worker takes that, and may find that somebody is at work."""
+    if queue == DELIVERY:
+        settings.FEATURES = {}
+
+    def between():
+        site()
+        consume(site.broker, queue)
+
     for at in count(1):
         site()
-        came_between = interrupted(lambda: consume(site.broker), at, site)
-        consume(site.broker)
-        assert not WAITING.exists(), f"left behind at step {at}"
+        came_between = interrupted(lambda: consume(site.broker, queue), at, between)
+        consume(site.broker, queue)
+        assert not (WAITING if queue == ENRICHMENT else UNDELIVERED).exists(), f"left behind at step {at}"
         if not came_between:
             break
     assert WebhookTransmissionQueue.objects.count() == 2 * at - 1 > 20
