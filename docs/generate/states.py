@@ -150,7 +150,7 @@ TRANSITIONS = (
         (AWAITING_FINAL,),
         AWAITING,
         "the rollup should have the day by now, or a statement has told that it does",
-        ("final_number._look",),
+        ("final_number._to_be_looked_up",),
     ),
     Transition(
         23,
