@@ -112,6 +112,18 @@ def take_up_parked() -> int:
     return taken_up
 
 
+def open_now(endpoint_id: int) -> None:
+    """
+    Undo what the sender has done to an endpoint (off, breaker, pause), and have what it did not take tried again now.
+
+    That is not much, since an open breaker lets one webhook through at a time. What a replay spreads stays spread.
+    """
+    WebhookEndpointHealth.enable(endpoint_id)
+    rows, now = WebhookTransmissionQueue.objects, timezone.now()
+    tried = rows.filter(status=WebhookStatus.PENDING, endpoint_id=endpoint_id, tries__gt=0, due_at__gt=now)
+    rows.look_now(list(tried.order_by("pk").values_list("pk", flat=True)), WebhookStatus.PENDING)
+
+
 def next_opening() -> datetime | None:
     """
     When the next webhook may be sent: its due time, or later where its endpoint is closed until then.

@@ -371,7 +371,7 @@ def test_an_endpoint_that_the_sender_has_switched_off_is_recovered(
     assert (entry.object_id, entry.content_type.model) == (str(endpoint.pk), "enterprisewebhookconfiguration")
     assert entry.change_message == "Switched on again."
     page = look(operator)
-    assert "The endpoint is on: what is due goes out now" in read(page)
+    assert "The endpoint is on: what waits for it goes out now" in read(page)
     answer(receiver, 200)
     delivery.deliver_due()
     assert len(receiver.log) == 2
@@ -390,6 +390,9 @@ def test_breaker_and_pause_are_ended(operator, endpoint, receiver):
     recover(operator, endpoint, confirmed="yes")
     assert "does not hold this endpoint back" in read(look(operator)), "pressed twice"
     assert LogEntry.objects.count() == 1
+    answer(receiver, 200)
+    delivery.deliver_due()
+    assert len(receiver.log) == 6, "none waits for its own next attempt"
 
 
 def test_an_endpoint_of_its_operator_s_is_left_to_its_form(operator, endpoint):

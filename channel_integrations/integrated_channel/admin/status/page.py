@@ -20,13 +20,10 @@ from django.views.decorators.http import require_GET, require_POST
 from channel_integrations.integrated_channel import wake_up
 from channel_integrations.integrated_channel.admin.read_only import ReadOnlyAdmin
 from channel_integrations.integrated_channel.admin.status import sections
-from channel_integrations.integrated_channel.models import (
-    EnterpriseWebhookConfiguration,
-    WebhookEndpointHealth,
-    WebhookHeartbeat,
-)
+from channel_integrations.integrated_channel.models import EnterpriseWebhookConfiguration, WebhookHeartbeat
 from channel_integrations.integrated_channel.numbers_in_text import number_of
 from channel_integrations.integrated_channel.permissions import may_operate, may_view
+from channel_integrations.integrated_channel.services import endpoint_gate
 from channel_integrations.integrated_channel.services.figures import endpoints
 
 TEMPLATES = "admin/channel_webhooks/status"
@@ -91,13 +88,13 @@ class StatusAdmin(ReadOnlyAdmin):
         if "confirmed" not in request.POST:
             title = _("Switch the endpoint on again?") if is_off else _("Try the endpoint again now?")
             return self._page(request, "recover", title, endpoint=endpoint, is_off=is_off)
-        WebhookEndpointHealth.enable(endpoint.pk)
+        endpoint_gate.open_now(endpoint.pk)
         said = gettext("Switched on again.") if is_off else gettext("Tried again now: breaker and pause ended.")
         self.log_change(request, endpoint, said)
         transaction.on_commit(wake_up.delivery)
         self.message_user(
             request,
-            _("The endpoint is on: what is due goes out now, what has been tried before at its own next attempt."),
+            _("The endpoint is on: what waits for it goes out now, also what it has not taken before."),
             messages.SUCCESS,
         )
         return self._back()
