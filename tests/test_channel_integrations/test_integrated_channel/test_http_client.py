@@ -74,8 +74,19 @@ def raw_server():
         server.listener.close()
 
 
+BODY = b'{"a":1}'
+
+
 def post(url, timeout=5.0, **more):
-    return post_json(url, b'{"a":1}', {}, timeout, **more)
+    return post_json(url, BODY, {}, timeout, **more)
+
+
+def request_from(connection):
+    """A whole one, or less where the other side hangs up; whoever answers its head takes the body for the next."""
+    request = b""
+    while not request.endswith(BODY) and (some := connection.recv(65536)):
+        request += some
+    return request
 
 
 def test_the_body_arrives_as_it_is(httpserver, development):
@@ -97,11 +108,7 @@ def test_every_answer_is_returned_and_no_redirect_followed(httpserver, developme
 
 
 def test_connections_are_kept(raw_server, development):
-    def talk(connection):
-        while connection.recv(65536):
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-
-    server = raw_server(talk)
+    server = raw_server(answers(OK))
     for _ in range(5):
         assert post(server.url).status == 200
     assert server.accepted == 1
@@ -109,7 +116,7 @@ def test_connections_are_kept(raw_server, development):
 
 def test_a_connection_that_the_other_side_closed_is_opened_anew(raw_server, development):
     def talk(connection):
-        connection.recv(65536)
+        request_from(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     server = raw_server(talk)
@@ -123,12 +130,8 @@ def answers(answer: bytes):
     """For RawServer: this answer to each request of a connection."""
 
     def talk(connection):
-        received = b""
-        while chunk := connection.recv(65536):
-            received += chunk
-            if received.endswith(b'{"a":1}'):
-                connection.sendall(answer)
-                received = b""
+        while request_from(connection):
+            connection.sendall(answer)
 
     return talk
 
@@ -186,7 +189,7 @@ def test_nothing_of_an_answer_is_sent_back(httpserver, development):
 
 
 def drip_headers(connection):
-    connection.recv(65536)
+    request_from(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\n")
     for number in range(100):
         connection.sendall(b"X-%d: 1\r\n" % number)
@@ -194,7 +197,7 @@ def drip_headers(connection):
 
 
 def drip_body(connection):
-    connection.recv(65536)
+    request_from(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     for _ in range(100):
         connection.sendall(b"x")
@@ -202,25 +205,25 @@ def drip_body(connection):
 
 
 def say_nothing(connection):
-    connection.recv(65536)
+    request_from(connection)
     time.sleep(5)
 
 
 def drip_interim_answers(connection):
-    connection.recv(65536)
+    request_from(connection)
     for _ in range(100):
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         time.sleep(0.1)
 
 
 def flood_of_interim_answers(connection):
-    connection.recv(65536)
+    request_from(connection)
     while True:
         connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n" * 1000)
 
 
 def drip_chunks(connection):
-    connection.recv(65536)
+    request_from(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     for _ in range(100):
         connection.sendall(b"1\r\nx\r\n")
@@ -228,7 +231,7 @@ def drip_chunks(connection):
 
 
 def endless_trailers(connection):
-    connection.recv(65536)
+    request_from(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
     while True:
         connection.sendall(b"X-Trailer: 1\r\n" * 1000)
@@ -298,7 +301,7 @@ class Flood:
         self.head, self.sent, self.ended = head, 0, threading.Event()
 
     def __call__(self, connection):
-        connection.recv(65536)
+        request_from(connection)
         connection.sendall(self.head)
         try:
             while True:
@@ -344,7 +347,7 @@ def test_the_start_of_an_answer_is_clean_text(httpserver, development):
 
 
 def reset(connection):
-    connection.recv(65536)
+    request_from(connection)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -395,10 +398,10 @@ ODD_ANSWERS = [
 @pytest.mark.parametrize("answer", ODD_ANSWERS, ids=range(len(ODD_ANSWERS)))
 def test_an_odd_answer_is_an_answer_or_one_of_our_errors(raw_server, development, answer):
     def talk(connection):
-        connection.recv(65536)
+        request_from(connection)
         connection.sendall(answer)
         connection.shutdown(socket.SHUT_WR)
-        connection.recv(65536)
+        request_from(connection)
 
     try:
         assert 100 <= post(raw_server(talk).url, timeout=2).status <= 999
@@ -627,7 +630,7 @@ def test_a_proxy_that_a_setting_names(raw_server, development, settings):
     asked = []
 
     def proxy(connection):
-        asked.append(connection.recv(65536).partition(b"\r\n")[0])
+        asked.append(request_from(connection).partition(b"\r\n")[0])
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     settings.CHANNEL_WEBHOOKS_PROXY_URL = raw_server(proxy).url.rstrip("/")
@@ -662,7 +665,7 @@ def test_tls_through_a_proxy_is_verified_to_its_end(raw_server, tls_server, auth
 
 def test_the_deadline_holds_through_a_proxy(raw_server, development, settings):
     def drip(connection):
-        connection.recv(65536)
+        request_from(connection)
         for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n":
             connection.sendall(bytes([byte]))
             time.sleep(0.1)
@@ -687,7 +690,7 @@ def test_a_body_that_breaks_off_does_not_take_the_status_back(raw_server, develo
     """The endpoint has the webhook, and has said so: sent again it would be a second one."""
 
     def talk(connection):
-        connection.recv(65536)
+        request_from(connection)
         connection.sendall(answer)
         time.sleep(0.2)
         if ending == "reset":
@@ -700,11 +703,11 @@ def test_a_body_that_breaks_off_does_not_take_the_status_back(raw_server, develo
 def test_an_interim_answer_is_none_and_shifts_no_answer_to_the_next_request(raw_server, development, interim):
     def talk(connection):
         for final in (b"200 OK", b"500 No"):
-            connection.recv(65536)
+            request_from(connection)
             connection.sendall(b"HTTP/1.1 " + interim + b"\r\nLink: </style.css>\r\n\r\n")
             time.sleep(0.1)
             connection.sendall(b"HTTP/1.1 " + final + b"\r\nContent-Length: 0\r\n\r\n")
-        connection.recv(65536)
+        request_from(connection)
 
     server = raw_server(talk)
     assert [post(server.url).status, post(server.url).status, server.accepted] == [200, 500, 1]
@@ -712,7 +715,7 @@ def test_an_interim_answer_is_none_and_shifts_no_answer_to_the_next_request(raw_
 
 def test_a_head_that_breaks_off_is_no_answer(raw_server, development):
     def talk(connection):
-        connection.recv(65536)
+        request_from(connection)
         connection.sendall(b"HTTP/1.1 2")
 
     with pytest.raises(ConnectionFailed):
