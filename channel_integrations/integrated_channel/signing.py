@@ -106,6 +106,12 @@ def public_key(secret: str) -> str:
     return PUBLIC_PREFIX + base64.b64encode(public).decode()
 
 
+def in_words(secret: str) -> str:
+    """What a secret is, for people: of a key pair with its public half."""
+    public = public_key(secret)
+    return f"private key (its public half: {public})" if public else "secret"
+
+
 def signature_headers(webhook_id: str, body: bytes, secrets: Sequence[str], at: datetime) -> dict[str, str]:
     """
     ``webhook-id``, ``webhook-timestamp`` (whole Unix seconds) and ``webhook-signature`` of one attempt.

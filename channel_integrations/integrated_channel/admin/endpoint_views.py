@@ -135,7 +135,7 @@ class EndpointViews(admin.ModelAdmin):
         title = _("The new public key") if is_public else _("The new signing secret")
         if is_new:
             title = _("The signing secret of the new endpoint")
-        has_former = len(endpoint.signing_secrets()) > 1
+        has_former = WebhookSigningSecret.has_former(endpoint)
         shown = {"key": key, "is_public": is_public, "is_new": is_new, "has_former": has_former, "hours": _hours()}
         response = self._page(request, endpoint, "signing_secret", title, **shown)
         response["Cache-Control"] = "no-store"

@@ -91,7 +91,7 @@ class WebhookAdmin(WebhookViews, CappedReadOnlyAdmin):
         about, progress = super().get_fieldsets(request, obj)
         if obj and obj.revises:
             about = (about[0], {"fields": (*about[1]["fields"], "completion_link")})
-        elif obj and self._revision_of(obj):
+        elif obj and obj.revision:
             about = (about[0], {"fields": (*about[1]["fields"], "revision_link")})
         return about, progress
 
@@ -108,12 +108,8 @@ class WebhookAdmin(WebhookViews, CappedReadOnlyAdmin):
 
     @admin.display(description=_("revised by"))
     def revision_link(self, webhook):
-        revision = self._revision_of(webhook)
+        revision = webhook.revision
         return format_html("{}: {}", _link_to(revision), self.outcome(revision)) if revision else NONE
-
-    @staticmethod
-    def _revision_of(webhook):
-        return WebhookTransmissionQueue.objects.filter(revises=webhook.webhook_id).first()
 
     @admin.display(description=_("status"))
     def outcome(self, webhook):

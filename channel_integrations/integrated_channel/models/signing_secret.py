@@ -72,6 +72,11 @@ class WebhookSigningSecret(models.Model):
             return Kind.HMAC
 
     @classmethod
+    def has_former(cls, endpoint: EnterpriseWebhookConfiguration) -> bool:
+        """Whether one that was replaced signs beside the current one."""
+        return len(cls.of(endpoint)) > 1
+
+    @classmethod
     def of(cls, endpoint: EnterpriseWebhookConfiguration) -> list[str]:
         """
         The secrets that sign now, the current one first.

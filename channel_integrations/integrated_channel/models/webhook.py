@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from django.db import models
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from channel_integrations.integrated_channel.models.endpoint import EnterpriseWebhookConfiguration
@@ -116,6 +117,11 @@ class WebhookTransmissionQueue(models.Model):
     def learning_time_is_final(self) -> bool:
         """Whether the rollup had the day of the pass: the number, or that there is none, does not change any more."""
         return self.learning_time_as_of is not None and self.learning_time_as_of >= self.day
+
+    @cached_property
+    def revision(self) -> "WebhookTransmissionQueue | None":
+        """The webhook that corrects this completion's learning time; looked for once."""
+        return WebhookTransmissionQueue.objects.filter(revises=self.webhook_id).first()
 
     def delay_until(self, moment: datetime) -> None:
         """Have a row that is not yet in the database handled later, with as long a wait for its learning time."""

@@ -42,10 +42,9 @@ class Command(BaseCommand):
         is_public = key.startswith(PUBLIC_PREFIX)
         name, shown = ("public_key", "public key") if is_public else ("secret", "secret, shown this once")
         self.stdout.write(text_or_json(options, key, {"endpoint": endpoint.pk, name: key}))
-        has_former = len(endpoint.signing_secrets()) > 1
         beside = (
             f"For {ROTATION_OVERLAP // timedelta(hours=1)} hours the former one signs beside it"
-            if has_former
+            if WebhookSigningSecret.has_former(endpoint)
             else "No former one signs beside it: webhooks are refused, and tried again, until the partner has it"
         )
         self.stderr.write(

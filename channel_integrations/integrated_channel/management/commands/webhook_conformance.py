@@ -28,7 +28,7 @@ from channel_integrations.integrated_channel.services.conformance.cases import c
 from channel_integrations.integrated_channel.services.conformance.play import PER_MINUTE, Target, duration, play
 from channel_integrations.integrated_channel.services.conformance.report import Report, shown
 from channel_integrations.integrated_channel.services.conformance.verdict import judge
-from channel_integrations.integrated_channel.signing import InvalidSecret, decode_secret, public_key
+from channel_integrations.integrated_channel.signing import InvalidSecret, decode_secret, in_words
 
 
 class Command(BaseCommand):
@@ -70,9 +70,7 @@ class Command(BaseCommand):
             raise typed_wrongly("Type a URL, or --endpoint and its number.")
         if options["endpoint"]:
             target = _target_of(options)
-            public = public_key(target.secrets[0])
-            key = f"private key (its public half: {public})" if public else "secret"
-            secret_of = f"the {key} of endpoint {options['endpoint']}"
+            secret_of = f"the {in_words(target.secrets[0])} of endpoint {options['endpoint']}"
         else:
             target, secret_of = _target_at(options), "a secret that was typed in"
         cases = cases_for(target.wording)

@@ -35,7 +35,7 @@ from channel_integrations.integrated_channel.services.doctor.moments import ago,
 from channel_integrations.integrated_channel.services.doctor.sign_in import Found, sign_in, ways_to_sign_in
 from channel_integrations.integrated_channel.services.region_service import CUSTOMER, region_of_customer
 from channel_integrations.integrated_channel.services.sign_in import TokenRequest
-from channel_integrations.integrated_channel.signing import public_key
+from channel_integrations.integrated_channel.signing import in_words
 
 #: seconds for one endpoint, and for all of them together
 DIAL_SECONDS = 5.0
@@ -97,8 +97,7 @@ def _examine(endpoint: EnterpriseWebhookConfiguration, dialled: Future | None, w
     if not wrong:
         how = "the proxy answers" if conf.proxy_url() else "it answers"
         token = ", an access token can be had" if isinstance(way, TokenRequest) else ""
-        public = public_key(endpoint.signing_secrets()[0])
-        key = f"private key (its public half: {public})" if public else "secret"
+        key = in_words(endpoint.signing_secrets()[0])
         yield ok(f"{who}: {how}, its {key} can be read{token}, no failure since its last success", name)
 
 

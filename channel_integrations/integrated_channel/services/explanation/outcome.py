@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from channel_integrations.integrated_channel import conf
-from channel_integrations.integrated_channel.models import HELD, UNFINISHED, WebhookStatus, WebhookTransmissionQueue
+from channel_integrations.integrated_channel.models import HELD, UNFINISHED, WebhookStatus
 from channel_integrations.integrated_channel.services import reasons
 from channel_integrations.integrated_channel.services.addressing import ADDRESSED_LATELY
 from channel_integrations.integrated_channel.services.endpoint_gate import is_on
@@ -137,7 +137,7 @@ def _row(story: Explanation, webhook: Any) -> Step:
     made = [_("made %(when)s") % {"when": at(webhook.created)}]
     made += [_("by a backfill")] if webhook.backfilled else []
     made += [_("personal data removed %(when)s") % {"when": at(webhook.purged_at)}] if webhook.purged_at else []
-    revision = WebhookTransmissionQueue.objects.filter(revises=webhook.webhook_id).first()
+    revision = webhook.revision
     if revision:
         made.append(_("revised by %(id)s: %(status)s") % {"id": revision.webhook_id, "status": _status(revision)})
     fact, change = _status(webhook), _what_moves(story, webhook)
