@@ -4,7 +4,6 @@
 import atexit
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -49,7 +48,9 @@ class Wire:
 
     def __init__(self, target_port):
         self.target_port, self.logins, self.statements, self.silent, self.delay = target_port, 0, 0, False, 0.0
-        self.wakes_at = 0.0  # until then no statement is passed on, as of a warehouse that is suspended
+        # A statement that comes before is never answered, as by a warehouse that takes longer to wake than a socket
+        # waits. Held back, it would run beside its repetition; Snowflake knows that by its id, the server here does not.
+        self.wakes_at = 0.0
         self.pairs = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -72,10 +73,8 @@ class Wire:
                 self.logins += b"/session/v1/login-request" in data
                 self.statements += b"/queries/v1/query-request" in data
                 if b"/queries/v1/query-request" in data:
-                    time.sleep(max(self.delay, self.wakes_at - time.monotonic()))
-                    if self.wakes_at and _has_hung_up(source):
-                        return  # Snowflake knows a repeated request by its id; the server here would run both at once.
-                if not self.silent:
+                    time.sleep(self.delay)
+                if not self.silent and time.monotonic() >= self.wakes_at:
                     sink.sendall(data)
         except OSError:
             pass
@@ -95,13 +94,6 @@ class Wire:
     def close(self):
         self.cut()
         self.listener.close()
-
-
-def _has_hung_up(end):
-    """Whether the other side has closed the connection, read or unread."""
-    poll = select.poll()
-    poll.register(end, select.POLLRDHUP)
-    return bool(poll.poll(0))
 
 
 @pytest.fixture
@@ -800,11 +792,12 @@ def test_a_warehouse_that_takes_seconds_to_wake_is_no_outage(snowflake, wire, se
 
 def test_nor_is_one_that_takes_longer_than_a_socket_waits(snowflake, wire, settings):
     """The connector asks again, over a new socket, within the time of one lookup."""
-    settings.CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS = 1
-    settings.CHANNEL_WEBHOOKS_SNOWFLAKE_QUERY_TIMEOUT_SECONDS = 10
+    settings.CHANNEL_WEBHOOKS_SNOWFLAKE_LOGIN_TIMEOUT_SECONDS = 3
+    settings.CHANNEL_WEBHOOKS_SNOWFLAKE_QUERY_TIMEOUT_SECONDS = 20
     snowflake.add(7, COURSE, CUSTOMER, 60)
     ask(user_id=8)
-    wire.wakes_at = time.monotonic() + 4
+    before, wire.wakes_at = wire.statements, time.monotonic() + 3.5
     times = ask_for([key(7)])
     assert [(report.found, report.status) for report in times.statements] == [(1, "ok")]
+    assert wire.statements > before + 1
     assert times.statements[0].duration_ms > 3500
