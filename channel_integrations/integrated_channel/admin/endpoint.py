@@ -20,9 +20,9 @@ from channel_integrations.integrated_channel.admin.endpoint_views import Endpoin
 from channel_integrations.integrated_channel.admin.moments import NONE, unbroken, written
 from channel_integrations.integrated_channel.admin.payload_fields import DECIDES_WHO
 from channel_integrations.integrated_channel.admin.sign_in_fields import SECRETS, secret_state
-from channel_integrations.integrated_channel.models import LearningTime, WebhookEndpointHealth
+from channel_integrations.integrated_channel.models import LearningTime
 from channel_integrations.integrated_channel.services import final_number, held, rollout
-from channel_integrations.integrated_channel.services.endpoint_gate import has_health
+from channel_integrations.integrated_channel.services.endpoint_gate import has_health, open_now
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -159,7 +159,7 @@ class EndpointAdmin(EndpointViews):
         if change and {"learning_time_timing", "hold_hours"} & set(form.changed_data):
             final_number.look_now(obj.enterprise_customer_id)
         if change and obj.active and "active" in form.changed_data:
-            WebhookEndpointHealth.enable(obj.pk)
+            open_now(obj.pk)
             self._send_parked(request, obj)
 
     def construct_change_message(self, request, form, formsets, add=False):

@@ -22,12 +22,11 @@ from channel_integrations.integrated_channel.admin.endpoint_state import parked_
 from channel_integrations.integrated_channel.exceptions import SecretUnreadable
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
-    WebhookEndpointHealth,
     WebhookSigningSecret,
 )
 from channel_integrations.integrated_channel.models.signing_secret import ROTATION_OVERLAP
 from channel_integrations.integrated_channel.permissions import may_operate
-from channel_integrations.integrated_channel.services.endpoint_gate import has_health
+from channel_integrations.integrated_channel.services.endpoint_gate import has_health, open_now
 from channel_integrations.integrated_channel.services.retry import Outcome, classify
 from channel_integrations.integrated_channel.services.test_event import send_test_event
 from channel_integrations.integrated_channel.signing import PUBLIC_PREFIX, Kind
@@ -98,7 +97,7 @@ class EndpointViews(admin.ModelAdmin):
         """Undo what the sender has done."""
         endpoint = self._endpoint(request, object_id, self.has_operate_permission)
         if has_health(endpoint) and endpoint.health.disabled_at:
-            WebhookEndpointHealth.enable(endpoint.pk)
+            open_now(endpoint.pk)
             self.log_change(request, endpoint, gettext("Switched on again."))
             self._send_parked(request, endpoint)
         else:

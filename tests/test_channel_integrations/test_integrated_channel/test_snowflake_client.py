@@ -49,7 +49,7 @@ class Wire:
     def __init__(self, target_port):
         self.target_port, self.logins, self.statements, self.silent, self.delay = target_port, 0, 0, False, 0.0
         # A statement that comes before is never answered, as by a warehouse that takes longer to wake than a socket
-        # waits. Held back, it would run beside its repetition; Snowflake knows that by its id, the server here does not.
+        # waits. Held back, it would run beside its repetition: the server here does not know that by its id.
         self.wakes_at = 0.0
         self.pairs = []
         self.listener = socket.create_server(("127.0.0.1", 0))

@@ -15,6 +15,7 @@ from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
     WebhookEndpointHealth,
     WebhookSigningSecret,
+    WebhookStatus,
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.services import delivery
@@ -28,6 +29,7 @@ from tests.test_channel_integrations.test_integrated_channel.test_admin.pages im
     alerts,
     assert_shown_nowhere,
     deliveries_asked_for,
+    form_of,
     press,
     switch_off,
     text_of,
@@ -223,3 +225,30 @@ def test_switched_on_again_while_its_operator_has_it_off(operator, endpoint, dja
         response = operator.post(url(ENDPOINT, "switch_on", endpoint.pk), follow=True)
     assert "it is off here" in text_of(response) and alerts(response) == []
     assert not callbacks and not WebhookEndpointHealth.objects.get(pk=endpoint.pk).disabled_at
+
+
+def by_its_button(operator, endpoint):
+    return operator.post(url(ENDPOINT, "switch_on", endpoint.pk))
+
+
+def by_active_ticked(operator, endpoint):
+    EnterpriseWebhookConfiguration.objects.update(active=False)
+    return operator.post(url(ENDPOINT, "change", endpoint.pk), form_of(endpoint))
+
+
+@pytest.mark.parametrize("switch_on", [by_its_button, by_active_ticked])
+def test_switched_on_again_what_it_had_refused_goes_out_with_what_was_parked(operator, endpoint, receiver, switch_on):
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_data("no", status=500)
+    grade_event(make_learner(endpoint.enterprise_customer))
+    delivery.deliver_due()
+    switch_off(endpoint)
+    grade_event(make_learner(endpoint.enterprise_customer))
+    delivery.deliver_due()
+    assert len(receiver.log) == 1, "which waits for its next try; the other is parked"
+    receiver.clear()
+    receiver.expect_request("/hook").respond_with_data("ok")
+    assert switch_on(operator, endpoint).status_code == 302
+    delivery.deliver_due()
+    assert len(receiver.log) == 2
+    assert set(WebhookTransmissionQueue.objects.values_list("status", flat=True)) == {WebhookStatus.DELIVERED}
