@@ -164,8 +164,14 @@ class WebhookQuerySet(models.QuerySet):
         if not webhooks:
             return 0
         held = self.filter(lease_token=webhooks[0].lease_token)
+        # A value for each row is what costs here: what is the same in all of them goes with the shared ones.
+        first = webhooks[0]
+        same = [name for name in own if all(getattr(each, name) == getattr(first, name) for each in webhooks)]
+        shared |= {name: getattr(first, name) for name in same}
+        differing = [name for name in own if name not in same]
         with transaction.atomic():
-            held.bulk_update(webhooks, own, batch_size=PAGE)
+            if differing:
+                held.bulk_update(webhooks, differing, batch_size=PAGE)
             pks = [webhook.pk for webhook in webhooks]
             return held.filter(pk__in=pks).update(lease_token=None, modified=timezone.now(), **shared)
 
