@@ -46,8 +46,12 @@ public class VerifyV1a {
                 signature.initVerify(key);
                 signature.update((id + "." + seconds + ".").getBytes(UTF_8));
                 signature.update(body);
-                if (signature.verify(Base64.getDecoder().decode(each.substring(4)))) {
-                    return;
+                try {
+                    if (signature.verify(Base64.getDecoder().decode(each.substring(4)))) {
+                        return;
+                    }
+                } catch (SignatureException | IllegalArgumentException malformed) {
+                    // the next one may match
                 }
             }
         }

@@ -438,6 +438,14 @@ def test_headers_that_cannot_be_read_are_refused(verify, keys, name, value):
     assert not verify(signed(keys).with_header(name, value.replace("VERSION", keys.version)))
 
 
+@every_snippet
+@pytest.mark.parametrize("unreadable", ["", "AAAA", "*", base64.b64encode(64 * b"\xff").decode()])
+def test_a_signature_that_cannot_be_read_does_not_hide_the_one_after_it(verify, keys, unreadable):
+    webhook = signed(keys)
+    signatures = f"{keys.version},{unreadable} {webhook.headers['webhook-signature']}"
+    assert verify(webhook.with_header("signature", signatures))
+
+
 @pytest.mark.parametrize(("verify", "keys"), HMAC_SNIPPETS)
 @pytest.mark.parametrize("key", [b"", b"short"])
 def test_a_secret_that_others_could_guess_verifies_nothing(verify, keys, key):
