@@ -84,12 +84,15 @@ class EndpointViews(admin.ModelAdmin):
     def signing_secret_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask; once confirmed, replace the secret and show what the partner verifies with."""
         endpoint = self._endpoint(request, object_id, self.has_change_permission)
-        if "confirmed" not in request.POST:
-            shown = {"hours": _hours(), "kinds": list(Kind), "current": WebhookSigningSecret.kind_of(endpoint)}
+        try:
+            current = WebhookSigningSecret.kind_of(endpoint)
+        except SecretUnreadable:
+            current = None  # What the partner has is for whoever is asked.
+        kind = next((kind for kind in Kind if kind == request.POST.get("kind")), current)
+        if "confirmed" not in request.POST or kind is None:
+            shown = {"hours": _hours(), "kinds": list(Kind), "current": current}
             return self._page(request, endpoint, "replace_secret", _("Replace the signing secret?"), **shown)
-        chosen = next((kind for kind in Kind if kind == request.POST.get("kind")), None)
-        key = WebhookSigningSecret.rotate(endpoint, chosen)
-        kind = WebhookSigningSecret.kind_of(endpoint)
+        key = WebhookSigningSecret.rotate(endpoint, kind)
         self.log_change(request, endpoint, gettext("Replaced the signing secret (%(kind)s).") % {"kind": kind})
         return self._key_page(request, endpoint, key)
 

@@ -50,6 +50,7 @@ class WebhookSigningSecret(models.Model):
         What it replaces signs beside it for ``ROTATION_OVERLAP``; what has expired is deleted.
 
         :param kind: None for that of the current secret
+        :raises SecretUnreadable: no kind is given, and that of the current secret cannot be told
         :raises EnterpriseWebhookConfiguration.DoesNotExist: the endpoint has been deleted meanwhile
         """
         now, secret = timezone.now(), generate_secret(kind or cls.kind_of(endpoint))
@@ -65,11 +66,13 @@ class WebhookSigningSecret(models.Model):
 
     @classmethod
     def kind_of(cls, endpoint: EnterpriseWebhookConfiguration) -> Kind:
-        """What the endpoint's current secret signs with; HMAC where there is none, or none that can be read."""
-        try:
-            return kind_of(cls.of(endpoint)[0])
-        except (IndexError, SecretUnreadable):
-            return Kind.HMAC
+        """
+        What the endpoint's current secret signs with; HMAC where there is none.
+
+        :raises SecretUnreadable: as ``of``
+        """
+        secrets = cls.of(endpoint)
+        return kind_of(secrets[0]) if secrets else Kind.HMAC
 
     @classmethod
     def has_former(cls, endpoint: EnterpriseWebhookConfiguration) -> bool:

@@ -239,7 +239,9 @@ def _something_is_due() -> bool:
 def _secrets_of(endpoint: EnterpriseWebhookConfiguration) -> list[str]:
     """What to sign with; where the secrets cannot be read nothing is sent until somebody has seen to it."""
     try:
-        return endpoint.signing_secrets() or [WebhookSigningSecret.rotate(endpoint)]
+        if not endpoint.signing_secrets():
+            WebhookSigningSecret.rotate(endpoint)
+        return endpoint.signing_secrets()
     except EnterpriseWebhookConfiguration.DoesNotExist:
         return []
     except SecretUnreadable as err:

@@ -19,6 +19,7 @@ from channel_integrations.integrated_channel.models import WebhookSigningSecret,
 from channel_integrations.integrated_channel.services import delivery
 from channel_integrations.integrated_channel.signing import Kind, public_key
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
+from tests.test_channel_integrations.test_integrated_channel.test_admin.pages import with_another_key
 
 APP = "channel_integrations.integrated_channel"
 NAMES = sorted(name for name, app in get_commands().items() if app == APP)
@@ -183,7 +184,7 @@ def test_a_new_secret_promises_no_overlap_where_the_former_one_is_lost(endpoint)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE channel_webhooks_webhooksigningsecret SET secret = %s", [b"gAAAAA-not-ours"])
     err = io.StringIO()
-    call_command("rotate_webhook_secret", endpoint=endpoint.pk, stdout=io.StringIO(), stderr=err)
+    call_command("rotate_webhook_secret", endpoint=endpoint.pk, kind="hmac", stdout=io.StringIO(), stderr=err)
     assert "No former one signs beside it" in err.getvalue() and "24 hours" not in err.getvalue()
 
 
@@ -222,6 +223,14 @@ def test_a_partner_that_refuses_is_asked_for_its_public_key(endpoint, receiver):
     receiver.expect_request("/hook").respond_with_data("no", status=401)
     with pytest.raises(CommandError, match=f"verify with this endpoint's public key, {re.escape(key)}?"):
         run("send_test_webhook", "--endpoint", endpoint.pk)
+
+
+def test_a_rotation_asks_for_the_kind_of_a_secret_that_cannot_be_read(endpoint):
+    WebhookSigningSecret.rotate(endpoint, Kind.ED25519)
+    with_another_key(endpoint)
+    with pytest.raises(CommandError, match="say what the partner is to verify with"):
+        run("rotate_webhook_secret", "--endpoint", endpoint.pk)
+    assert run("rotate_webhook_secret", "--endpoint", endpoint.pk, "--kind", "ed25519").startswith("whpk_")
 
 
 def test_what_to_do_about_a_url_that_is_not_called(endpoint, settings):

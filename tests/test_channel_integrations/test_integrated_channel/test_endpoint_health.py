@@ -27,6 +27,7 @@ from channel_integrations.integrated_channel.services import delivery, endpoint_
 from channel_integrations.integrated_channel.services.addressing import address_due
 from channel_integrations.integrated_channel.services.retry import RETRY_AFTER_CAP
 from channel_integrations.integrated_channel.signals import webhook_endpoint_disabled
+from channel_integrations.integrated_channel.signing import Kind
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
 
 pytestmark = pytest.mark.django_db
@@ -338,7 +339,7 @@ def test_a_pending_row_without_an_endpoint_is_addressed(endpoint, receiver):
 def test_a_new_secret_mends_one_that_cannot_be_read(endpoint):
     with connections["default"].cursor() as cursor:
         cursor.execute("UPDATE channel_webhooks_webhooksigningsecret SET secret = %s", [b"gAAAAA-not-ours"])
-    new = WebhookSigningSecret.rotate(endpoint)
+    new = WebhookSigningSecret.rotate(endpoint, Kind.HMAC)
     assert endpoint.signing_secrets() == [new]
 
 

@@ -3,8 +3,9 @@
 
 from datetime import timedelta
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
+from channel_integrations.integrated_channel.exceptions import SecretUnreadable
 from channel_integrations.integrated_channel.management.arguments import (
     add_endpoint,
     add_json,
@@ -32,13 +33,20 @@ class Command(BaseCommand):
         parser.add_argument(
             "--kind",
             choices=[str(kind) for kind in Kind],
-            help="; ".join(f"{kind}: {kind.label}" for kind in Kind) + "; by default what the endpoint has",
+            help="; ".join(f"{kind}: {kind.label}" for kind in Kind)
+            + "; by default what the endpoint has, where that can be read",
         )
         add_json(parser)
 
     def handle(self, *args, **options) -> None:
         endpoint = endpoint_with(options["endpoint"])
-        key = WebhookSigningSecret.rotate(endpoint, options["kind"])
+        try:
+            key = WebhookSigningSecret.rotate(endpoint, options["kind"])
+        except SecretUnreadable as err:
+            raise CommandError(
+                f"{err}. To rotate, say what the partner is to verify with, since what it has cannot be told: "
+                "--kind hmac or, with a public key, --kind ed25519"
+            ) from err
         is_public = key.startswith(PUBLIC_PREFIX)
         name, shown = ("public_key", "public key") if is_public else ("secret", "secret, shown this once")
         self.stdout.write(text_or_json(options, key, {"endpoint": endpoint.pk, name: key}))

@@ -167,7 +167,7 @@ def _secret(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Fi
             f"{who}: its signing secret was encrypted with another key, and nothing is sent to it",
             "Put the former key at the end of FERNET_KEYS (without that setting: FERNET_KEYS = [SECRET_KEY, "
             '"the former SECRET_KEY"]), and restart LMS and workers; or, if it is lost, give the partner a new '
-            f"secret: {rotate}",
+            f"secret: {rotate} --kind hmac, or --kind ed25519 where it verifies with a public key",
             name,
         )
     else:
@@ -193,11 +193,11 @@ def _health(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Fi
         )
         is_open = health.breaker_open_until and health.breaker_open_until > now
         gate = f"; the breaker is open for another {span(health.breaker_open_until - now)}" if is_open else ""
-        sooner = " (sooner: 'Try again now' in the admin, Completion webhooks, Status)" if is_open else ""
         yield warning(
             f"{who}: {since}, the last with: {health.last_failure or 'unknown'}{gate}",
             f"See what it answers: {test} -- if that is refused, talk to the partner; if it is taken, wait: webhooks "
-            f"are kept and tried again, and the first that it takes ends this warning{sooner}",
+            "are kept and tried again, and the first that it takes ends this warning (sooner: 'Try again now' in the "
+            "admin, Completion webhooks, Status)",
             name,
         )
     if health.paused_until and health.paused_until > now:

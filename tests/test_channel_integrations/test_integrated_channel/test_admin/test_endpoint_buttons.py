@@ -19,7 +19,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.services import delivery
-from channel_integrations.integrated_channel.signing import public_key
+from channel_integrations.integrated_channel.signing import Kind, kind_of, public_key
 from tests.factories import grade_event, make_learner
 from tests.test_channel_integrations.test_integrated_channel.test_admin.pages import (
     BUTTONS,
@@ -171,13 +171,25 @@ def test_a_replacement_keeps_the_kind_unless_another_is_chosen(operator, endpoin
 
 
 def checked(page):
-    return re.findall(r'<input type="radio" name="kind" value="(\w+)" checked>', page.content.decode())
+    return re.findall(r'<input type="radio" name="kind" value="(\w+)" required checked>', page.content.decode())
 
 
 def test_the_page_of_an_endpoint_whose_secret_cannot_be_read(operator, endpoint):
     with_another_key(endpoint)
     assert "was encrypted with another key" in text_of(operator.get(url(ENDPOINT, "change", endpoint.pk)))
-    assert checked(press(operator, "signing_secret", endpoint)) == ["hmac"]
+
+
+def test_whoever_replaces_a_secret_that_cannot_be_read_says_what_the_partner_has(operator, endpoint):
+    WebhookSigningSecret.rotate(endpoint, Kind.ED25519)
+    with_another_key(endpoint)
+    for page in (
+        press(operator, "signing_secret", endpoint),
+        press(operator, "signing_secret", endpoint, confirmed="yes"),
+    ):
+        assert checked(page) == [] and "Replace the signing secret?" in text_of(page)
+    assert not LogEntry.objects.exists()
+    press(operator, "signing_secret", endpoint, confirmed="yes", kind="ed25519")
+    assert kind_of(endpoint.signing_secrets()[0]) is Kind.ED25519
 
 
 def test_a_new_secret_promises_no_overlap_where_there_is_no_former_one(operator, endpoint):
