@@ -50,7 +50,7 @@ ERASURES_OWED = Metric("erasures_owed", (), "Erasures of retired learners that e
 ERASURES_STUCK = Metric(
     "erasures_stuck",
     (),
-    "Of those, the ones that failed for good or were cancelled: nothing tells the partner any more.",
+    "Of those, the ones that failed for good: nothing tells the partner any more.",
 )
 
 ENDPOINT_STATE = Metric(

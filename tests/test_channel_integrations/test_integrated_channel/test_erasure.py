@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A retired learner: who was told of them is told to erase it, once, and the register says so."""
 
+import html
 import json
+import re
 import threading
 import time
 from datetime import timedelta
@@ -10,6 +12,7 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.urls import reverse
 from django.utils import timezone
 from enterprise.models import EnterpriseCustomerUser
 from openedx.core.djangoapps.user_api.accounts.signals import USER_RETIRE_LMS_CRITICAL, USER_RETIRE_LMS_MISC
@@ -137,7 +140,7 @@ def test_what_no_partner_has_confirmed_is_counted(learner, endpoint, receiver, d
     with django_assert_max_num_queries(3):
         assert figures.erasures() == (1, 1)
     alarms = [str(alarm.said) for alarm in sections.page()["alarms"]]
-    assert alarms[0] == "1 erasure failed or was cancelled: the partner has not been told."
+    assert alarms[0] == "1 erasure failed for good: the partner has not been told."
     scraped = {sample.metric.name: sample.value for sample in collector.samples()}
     assert (scraped["erasures_owed"], scraped["erasures_stuck"]) == (1, 1)
     receiver.clear()
@@ -145,6 +148,31 @@ def test_what_no_partner_has_confirmed_is_counted(learner, endpoint, receiver, d
     replay(Selection())
     deliver()
     assert figures.erasures() == (0, 0)
+
+
+def test_one_that_somebody_cancels_is_unconfirmed_and_settled(learner, endpoint):
+    retire(learner)
+    cancel(Selection())
+    assert figures.erasures() == (1, 0)
+
+
+def test_the_count_of_them_leads_to_their_lines_in_the_register(learner, endpoint, staff):
+    retire(learner)
+    WebhookTransmissionQueue.objects.update(created=timezone.now() - timedelta(days=40))
+    page = (
+        staff("view_webhooktransmissionqueue", "view_webhookdisclosure")
+        .get(reverse("admin:channel_webhooks_webhookheartbeat_changelist"))
+        .content.decode()
+    )
+    (link,) = re.findall(r'<a href="([^"]+)">erasures that partners have not confirmed', page)
+    listed = staff("view_webhookdisclosure").get(html.unescape(link))
+    assert WebhookDisclosure.objects.get() in listed.context["cl"].result_list
+    page = (
+        staff("view_webhooktransmissionqueue")
+        .get(reverse("admin:channel_webhooks_webhookheartbeat_changelist"))
+        .content.decode()
+    )
+    assert "erasures that partners have not confirmed" in page and link not in html.unescape(page)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,12 @@ def test_what_was_replayed_counts_and_tells_nothing_of_how_long_it_took(day):
     assert (outside.made, outside.delivered, outside.total) == (2, 2, None)
 
 
+def test_what_a_release_without_that_column_has_delivered_tells_nothing_of_how_long_it_took(day):
+    rows.filter(learning_time_status="not_rolled_out").update(finished_at=None)
+    outside = sides.latest(DAY).outside
+    assert (outside.made, outside.delivered, outside.total) == (2, 2, None)
+
+
 def test_the_latest_are_looked_at_and_that_is_said(day, monkeypatch):
     monkeypatch.setattr(sides, "SAMPLE", 2)
     lately = sides.latest(DAY)

@@ -395,6 +395,20 @@ def test_breaker_and_pause_are_ended(operator, endpoint, receiver):
     assert len(receiver.log) == 6, "none waits for its own next attempt"
 
 
+def test_so_is_the_wait_for_the_next_try_of_one_that_fails_with_its_breaker_closed(operator, endpoint, receiver):
+    answer(receiver, 500)
+    complete(endpoint, 1)
+    delivery.deliver_due()
+    assert "failing" in section(look(operator), "endpoints")
+    answer(receiver, 200)
+    delivery.deliver_due()
+    assert not receiver.log
+    assert "Try again now" in section(look(operator), "endpoints")
+    recover(operator, endpoint, confirmed="yes")
+    delivery.deliver_due()
+    assert len(receiver.log) == 1
+
+
 def test_an_endpoint_of_its_operator_s_is_left_to_its_form(operator, endpoint):
     type(endpoint).objects.update(active=False)
     assert "switched off by its operator" in section(look(operator), "endpoints")

@@ -23,8 +23,8 @@ def alarms(sections: dict[str, Any]) -> Iterator[Alarm]:
     stuck = sections["owed"]["erasures"].stuck
     if stuck:
         said = ngettext(
-            "%(count)s erasure failed or was cancelled: the partner has not been told.",
-            "%(count)s erasures failed or were cancelled: the partners have not been told.",
+            "%(count)s erasure failed for good: the partner has not been told.",
+            "%(count)s erasures failed for good: the partners have not been told.",
             stuck,
         )
         yield Alarm(said % {"count": stuck}, "owed")

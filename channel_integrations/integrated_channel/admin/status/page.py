@@ -81,7 +81,7 @@ class StatusAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         endpoint = _endpoint(request.POST.get("endpoint", ""))
         state = endpoints.state_of(endpoint, timezone.now())
-        if state not in sections.RECOVERABLE:
+        if state not in sections.TROUBLED:
             self.message_user(request, _("The sender does not hold this endpoint back (any more)."), messages.WARNING)
             return self._back()
         is_off = state == endpoints.OFF_BY_SENDER

@@ -17,9 +17,10 @@ from channel_integrations.integrated_channel.admin.moments import NONE, unbroken
 from channel_integrations.integrated_channel.admin.status import words
 from channel_integrations.integrated_channel.admin.status.alarms import alarms
 from channel_integrations.integrated_channel.admin.status.charts import charts
-from channel_integrations.integrated_channel.erasures import LEARNER_ERASED
 from channel_integrations.integrated_channel.models import (
     FINISHED,
+    Erasure,
+    WebhookDisclosure,
     WebhookHeartbeat,
     WebhookRollout,
     WebhookStatus,
@@ -40,10 +41,8 @@ from channel_integrations.integrated_channel.services.figures.targets import tar
 
 ONE_SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 ENDPOINTS_SHOWN = 20
-#: states that the recover button ends
-RECOVERABLE = (endpoints.OFF_BY_SENDER, endpoints.BREAKER_OPEN, endpoints.PAUSED)
-#: states that somebody should look into
-TROUBLED = (*RECOVERABLE, endpoints.FAILING)
+#: states that somebody should look into, and that the recover button ends
+TROUBLED = (endpoints.OFF_BY_SENDER, endpoints.BREAKER_OPEN, endpoints.PAUSED, endpoints.FAILING)
 
 
 class Row(NamedTuple):
@@ -92,9 +91,10 @@ def webhooks_url(**filters: str) -> str:
 
 def _owed(owed: backlog.Owed, now: datetime) -> dict[str, Any]:
     late = sum(owed.late.values())
+    disclosures = reverse(admin_urlname(WebhookDisclosure._meta, "changelist"))
     return {
         "erasures": erasures.erasures(),
-        "erasures_url": webhooks_url(event_type__exact=LEARNER_ERASED),
+        "erasures_url": f"{disclosures}?{urlencode({'erasure': Erasure.OWED})}",
         "count": owed.count,
         "due": sum(owed.due.values()),
         "late": late,
@@ -141,7 +141,6 @@ def _endpoint(figures: endpoints.EndpointFigures) -> dict[str, Any]:
         "state": words.named(words.STATES, figures.state),
         "reason": health.disabled_reason if health and figures.state == endpoints.OFF_BY_SENDER else "",
         "is_troubled": figures.state in TROUBLED,
-        "is_recoverable": figures.state in RECOVERABLE,
         "is_off": figures.state == endpoints.OFF_BY_SENDER,
         "pending": figures.pending,
         "parked": figures.parked,

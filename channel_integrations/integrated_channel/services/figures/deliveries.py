@@ -102,9 +102,14 @@ def latest(window: timedelta) -> Deliveries:
 
 
 def tells_how_long(row: Any) -> bool:
-    """Whether it is a completion that went out when the learner passed: neither backfilled, replayed nor held."""
+    """
+    Whether it is a completion that went out when the learner passed: neither backfilled, replayed nor held.
+
+    ``finished_at`` is None of what a release that knew no such column has delivered.
+    """
     return (
         row.status == WebhookStatus.DELIVERED
+        and row.finished_at is not None
         and row.event_type == COURSE_COMPLETION
         and row.held_at is None
         and not row.backfilled

@@ -16,7 +16,11 @@ MOST = 10_000
 
 
 class ErasureFigures(NamedTuple):
-    """Erasures that no endpoint has confirmed; ``stuck`` are those of them that failed or were cancelled."""
+    """
+    Erasures that no endpoint has confirmed; ``stuck`` are those of them that failed for good.
+
+    What was cancelled is not: whoever did that was told that the partner is owed the word.
+    """
 
     owed: int
     stuck: int
@@ -27,6 +31,5 @@ def erasures() -> ErasureFigures:
     endpoints = list(EnterpriseWebhookConfiguration.objects.values_list("pk", flat=True))
     owed = WebhookDisclosure.objects.filter(endpoint_id__in=endpoints, erasure=Erasure.OWED)
     ids = list(owed.order_by().values_list("erasure_webhook_id", flat=True).distinct()[:MOST])
-    webhooks = WebhookTransmissionQueue.objects.filter(webhook_id__in=ids)
-    stuck = webhooks.filter(status__in=(WebhookStatus.FAILED, WebhookStatus.CANCELLED))
+    stuck = WebhookTransmissionQueue.objects.filter(webhook_id__in=ids, status=WebhookStatus.FAILED)
     return ErasureFigures(len(ids), stuck.count())
