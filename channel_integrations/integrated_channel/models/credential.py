@@ -79,12 +79,6 @@ class WebhookEndpointCredential(models.Model):
         if mine and not changed:  # The first of this endpoint.
             cls.objects.create(pk=endpoint.pk, **changes)
 
-    def write_anew(self) -> None:
-        """Encrypt what is here with the first of the site's keys, whatever others do to the row meanwhile."""
-        nothing = dict.fromkeys(("access_token", "access_token_id", "expires_at"))
-        mine = WebhookEndpointCredential.objects.filter(pk=self.pk)
-        mine.update(bearer_token=self.bearer_token, client_secret=self.client_secret, **nothing)
-
     @classmethod
     def has_secret(cls, endpoint_id: int | None, name: str) -> bool:
         """Whether there is one, readable or not."""

@@ -69,7 +69,3 @@ class WebhookPseudonymKey(models.Model):
             return cls.objects.get(pk=pk).key
         except InvalidToken:
             return ""
-
-    def write_anew(self) -> None:
-        """Encrypt it with the first of the site's keys."""
-        WebhookPseudonymKey.objects.filter(pk=self.pk).update(key=self.key)

@@ -47,5 +47,6 @@ What people ask, and do::
     backfill                    completions from before an endpoint's time
     test_event, conformance     does a receiver take what it must?
     disclosure_export           the register, for a data-protection officer
+    reencryption                secrets written anew, before a key is taken out
     incumbent                   moving over from the other distribution
 """

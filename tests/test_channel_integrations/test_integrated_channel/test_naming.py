@@ -152,31 +152,6 @@ def test_each_learner_and_each_customer_has_another(customer, learner):
     assert len(set(pseudonyms)) == 4
 
 
-@pytest.fixture
-def forget_fernet():
-    """Fields keep the site's keys in memory; called, and at the end, they read them anew."""
-
-    def forget():
-        for name in ("keys", "fernet_keys", "fernet"):
-            WebhookPseudonymKey._meta.get_field("key").__dict__.pop(name, None)
-
-    yield forget
-    forget()
-
-
-def test_a_pseudonym_survives_the_sites_secret_key(customer, learner, settings, forget_fernet):
-    endpoint = endpoint_of(customer, learner_naming="pseudonym")
-    first = named(endpoint, customer, learner)
-    former, settings.SECRET_KEY = settings.SECRET_KEY, "another one"
-    settings.FERNET_KEYS = [settings.SECRET_KEY, former]
-    forget_fernet()
-    assert named(endpoint, customer, learner) == first
-    WebhookPseudonymKey.objects.get().write_anew()
-    settings.FERNET_KEYS = [settings.SECRET_KEY]
-    forget_fernet()
-    assert named(endpoint, customer, learner) == first
-
-
 def test_a_key_that_cannot_be_read_is_not_replaced_and_holds_up_nobody_else(customer, learner, settings):
     other = make_customer("Globex")
     mine, theirs = (endpoint_of(each, learner_naming="pseudonym") for each in (customer, other))

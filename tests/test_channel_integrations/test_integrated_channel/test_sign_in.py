@@ -2,11 +2,9 @@
 """Signing in to endpoints, against a partner's real token server: one token for many, renewed, refused, unreadable."""
 
 import io
-import re
 import threading
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -31,8 +29,6 @@ from channel_integrations.integrated_channel.services.sign_in import sign_in_to
 from channel_integrations.integrated_channel.services.test_event import send_test_event
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
 from tests.token_server import CLIENT_ID, CLIENT_SECRET, Partner
-
-HOW_TO = Path(__file__).parents[3] / "docs" / "how-tos" / "rotate_a_secret.md"
 
 
 @pytest.fixture(scope="module")
@@ -334,26 +330,6 @@ def test_a_secret_that_cannot_be_read_stops_its_endpoint_alone(partner, kind, mi
     partner.valid.add("given-by-hand")
     again()
     assert delivery.deliver_due() == 1
-
-
-@pytest.mark.django_db
-def test_secrets_are_written_anew_with_another_key(partner):
-    """The command of docs/how-tos/rotate_a_secret.md."""
-    endpoint = oauth_endpoint(partner)
-    request = sign_in_to(endpoint)
-    request.within(5.0)
-    request.settle()
-
-    def stored():
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT client_secret FROM {WebhookEndpointCredential._meta.db_table}")
-            return bytes(cursor.fetchone()[0])
-
-    before = stored()
-    [command] = re.findall(r'shell -c "(.*EndpointCredential.*)"', HOW_TO.read_text())
-    call_command("shell", command=command)
-    assert stored() != before and WebhookEndpointCredential.secret_of(endpoint) == CLIENT_SECRET
-    assert WebhookEndpointCredential.kept_token(endpoint.pk) is None
 
 
 @pytest.mark.django_db

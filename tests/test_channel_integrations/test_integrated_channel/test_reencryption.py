@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Every secret is written anew, so that a key can be taken out of FERNET_KEYS."""
+
+import io
+import json
+import threading
+import time
+import uuid
+from datetime import timedelta
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.management import CommandError, call_command
+from django.db import connection, connections, transaction
+from django.utils import timezone
+
+from channel_integrations.integrated_channel.models import (
+    SignIn,
+    WebhookEndpointCredential,
+    WebhookPseudonymKey,
+    WebhookSigningSecret,
+)
+from channel_integrations.integrated_channel.services.reencryption import reencrypt
+from tests.factories import make_customer, make_endpoint
+
+ENCRYPTED = (
+    (WebhookSigningSecret, "secret"),
+    (WebhookEndpointCredential, "bearer_token"),
+    (WebhookEndpointCredential, "client_secret"),
+    (WebhookEndpointCredential, "access_token"),
+    (WebhookPseudonymKey, "key"),
+)
+
+
+@pytest.fixture
+def endpoints():
+    """Of one customer: with a bearer token, and with a client secret."""
+    customer = make_customer("Acme")
+    bearer = make_endpoint(customer, "https://one.example.com/hook", region="US", sign_in=SignIn.BEARER)
+    oauth = make_endpoint(customer, "https://two.example.com/hook", sign_in=SignIn.OAUTH)
+    WebhookEndpointCredential.keep(bearer, "the bearer token")
+    WebhookEndpointCredential.keep(oauth, "the client secret")
+    return bearer, oauth
+
+
+@pytest.fixture
+def site_keys(settings):
+    """``site_keys("new", "former")`` sets the site's; fields, which remember them, read them anew."""
+
+    def forget():
+        for model, column in ENCRYPTED:
+            for name in ("keys", "fernet_keys", "fernet"):
+                model._meta.get_field(column).__dict__.pop(name, None)
+
+    def change(*keys):
+        settings.FERNET_KEYS = list(keys)
+        forget()
+
+    yield change
+    forget()
+
+
+def secrets_of(endpoints):
+    """All that must outlive a change of keys."""
+    bearer, oauth = endpoints
+    credential = WebhookEndpointCredential.secret_of
+    signing = [endpoint.signing_secrets() for endpoint in endpoints]
+    return signing, credential(bearer), credential(oauth), WebhookPseudonymKey.of([bearer.enterprise_customer_id])
+
+
+def written_with_another_key(row, column):
+    token = Fernet(Fernet.generate_key()).encrypt(b"of another key")
+    field, key = row._meta.get_field(column), row._meta.pk
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {row._meta.db_table} SET {field.column} = %s WHERE {key.column} = %s",
+            [connection.Database.Binary(token), key.get_db_prep_value(row.pk, connection)],
+        )
+
+
+def run(*args):
+    out = io.StringIO()
+    call_command("reencrypt_webhook_secrets", *args, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.django_db
+def test_then_the_former_key_can_be_taken_out(endpoints, site_keys):
+    site_keys("former")
+    WebhookSigningSecret.objects.all().delete()
+    for endpoint in endpoints:
+        WebhookSigningSecret.rotate(endpoint)
+    WebhookEndpointCredential.keep(endpoints[0], "the bearer token")
+    WebhookEndpointCredential.keep(endpoints[1], "the client secret")
+    before = secrets_of(endpoints)
+    site_keys("new", "former")
+    assert run() == (
+        "5 secrets encrypted anew with the first key (signing secret: 2, bearer token: 1, client secret: 1, "
+        "pseudonym key: 1).\n"
+    )
+    site_keys("new")
+    assert secrets_of(endpoints) == before
+
+
+@pytest.mark.django_db
+def test_access_tokens_are_asked_for_anew(endpoints):
+    theirs = WebhookEndpointCredential.objects.filter(pk=endpoints[1].pk)
+    theirs.update(access_token="a", access_token_id=uuid.uuid4(), expires_at=timezone.now() + timedelta(hours=1))
+    written_with_another_key(theirs.get(), "access_token")
+    reencrypt()
+    assert WebhookEndpointCredential.kept_token(endpoints[1].pk) is None
+    assert theirs.values_list("access_token", "access_token_id", "expires_at").get() == (None, None, None)
+
+
+@pytest.mark.django_db
+def test_what_is_lost_is_named_and_the_rest_is_written(endpoints):
+    bearer, oauth = endpoints
+    before = secrets_of(endpoints)
+    written_with_another_key(WebhookEndpointCredential.objects.get(pk=bearer.pk), "bearer_token")
+    written_with_another_key(WebhookSigningSecret.objects.get(endpoint=bearer), "secret")
+    found = reencrypt()
+    assert dict(found.written) == {"signing secret": 1, "client secret": 1, "pseudonym key": 1}
+    assert found.unreadable == [("signing secret", bearer.pk), ("bearer token", bearer.pk)]
+    assert oauth.signing_secrets() == before[0][1]
+    assert WebhookEndpointCredential.secret_of(oauth) == "the client secret"
+    out = io.StringIO()
+    with pytest.raises(CommandError, match=f"as they were: signing secret of {bearer.pk}, bearer token of {bearer.pk}"):
+        call_command("reencrypt_webhook_secrets", "--json", stdout=out)
+    told = json.loads(out.getvalue())
+    assert told["unreadable"][0] == {"name": "signing secret", "of": str(bearer.pk)}
+    assert told["written"] == {"signing secret": 1, "client secret": 1, "pseudonym key": 1}
+
+
+@pytest.mark.django_db
+def test_a_lost_secret_that_was_replaced_a_day_ago_is_deleted(endpoints):
+    lost = WebhookSigningSecret.objects.get(endpoint=endpoints[0])
+    new = WebhookSigningSecret.rotate(endpoints[0])
+    written_with_another_key(lost, "secret")
+    WebhookSigningSecret.objects.filter(pk=lost.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert reencrypt().unreadable == []
+    assert endpoints[0].signing_secrets() == [new] and not WebhookSigningSecret.objects.filter(pk=lost.pk).exists()
+
+
+@pytest.mark.mariadb
+def test_what_somebody_types_in_meanwhile_stays(committed_db, endpoints):
+    def write_anew():
+        try:
+            reencrypt()
+        finally:
+            connections.close_all()
+
+    oauth = endpoints[1]
+    thread = threading.Thread(target=write_anew)
+    with transaction.atomic():
+        WebhookEndpointCredential.keep(oauth, "another client secret")
+        thread.start()
+        time.sleep(1)
+        assert thread.is_alive(), "it waits for whoever saves the endpoint"
+    thread.join(30)
+    assert not thread.is_alive()
+    assert WebhookEndpointCredential.secret_of(oauth) == "another client secret"
