@@ -127,8 +127,8 @@ class EndpointViews(admin.ModelAdmin):
             "The endpoint is on. %(count)s parked webhook goes out now.",
             "The endpoint is on. %(count)s parked webhooks go out now, one at a time, in order.",
             parked,
-        )
-        self.message_user(request, said % {"count": parked}, messages.SUCCESS)
+        ) % {"count": parked}
+        self.message_user(request, said if parked else _("The endpoint is on. Nothing was parked."), messages.SUCCESS)
         transaction.on_commit(wake_up.delivery)
 
     def _key_page(self, request: HttpRequest, endpoint, key: str, is_new: bool = False) -> HttpResponse:

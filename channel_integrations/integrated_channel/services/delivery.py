@@ -49,6 +49,7 @@ GATHER_SECONDS = 0.005
 LOOKS = 2
 #: how long an endpoint whose secret cannot be read is left alone before it is looked at again
 SECRET_PAUSE = timedelta(minutes=1)
+SIGNING_UNREADABLE, SIGN_IN_UNREADABLE = "signing secret cannot be read", "sign-in secret cannot be read"
 
 
 class Attempt(NamedTuple):
@@ -164,7 +165,7 @@ class Round:
             return self.sign_ins.to(endpoint)
         except SecretUnreadable as err:
             lines.error("webhook_endpoint", "secret_unreadable", endpoint_id=endpoint.pk, reason=err)
-            WebhookEndpointHealth.pause(endpoint.pk, SECRET_PAUSE, "sign-in secret cannot be read")
+            WebhookEndpointHealth.pause(endpoint.pk, SECRET_PAUSE, SIGN_IN_UNREADABLE)
             return None
 
     def _finish(self, seconds: float | None) -> None:
@@ -246,5 +247,5 @@ def _secrets_of(endpoint: EnterpriseWebhookConfiguration) -> list[str]:
         return []
     except SecretUnreadable as err:
         lines.error("webhook_endpoint", "secret_unreadable", endpoint_id=endpoint.pk, reason=err)
-        WebhookEndpointHealth.pause(endpoint.pk, SECRET_PAUSE, "secret cannot be decrypted")
+        WebhookEndpointHealth.pause(endpoint.pk, SECRET_PAUSE, SIGNING_UNREADABLE)
         return []

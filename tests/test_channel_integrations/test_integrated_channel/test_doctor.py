@@ -37,10 +37,11 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from channel_integrations.integrated_channel.models.health import Failure
+from channel_integrations.integrated_channel.services import delivery
 from channel_integrations.integrated_channel.services.doctor import Status, examine
 from channel_integrations.integrated_channel.services.doctor import snowflake as doctor_snowflake
 from channel_integrations.integrated_channel.services.doctor.time_limit import NoAnswer, within
-from channel_integrations.integrated_channel.settings.common import ENRICHMENT_TASK, ROUTER
+from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK, ENRICHMENT_TASK, ROUTER
 from channel_integrations.integrated_channel.signing import Kind
 from tests import brokers
 from tests.factories import make_customer, make_endpoint
@@ -329,10 +330,27 @@ def test_routes(committed_db, settings, celery_routes):
     assert_red(finding("routes"), Status.PROBLEM, f"goes to {DEFAULT}, not to site.webhooks", f" = {RIGHT_ROUTES}")
     celery_routes(RIGHT_ROUTES)
     assert finding("routes").status is Status.OK
+    celery_routes([ROUTER, {DELIVERY_TASK: {"queue": "site.high"}}])
+    named = f'CHANNEL_WEBHOOKS_DELIVERY_QUEUE = "{DEFAULT}"'
+    assert_red(finding("routes"), Status.PROBLEM, f"process_webhook_queue goes to site.high, not to {DEFAULT}", named)
+    settings.CHANNEL_WEBHOOKS_DELIVERY_QUEUE = DEFAULT
+    assert finding("routes").status is Status.OK
+    settings.CELERY_TASK_ROUTES = {DELIVERY_TASK: {"exchange": "site"}}
+    queue = f'Name a "queue" for {DELIVERY_TASK} in CELERY_TASK_ROUTES'
+    assert_red(finding("routes"), Status.PROBLEM, "process_webhook_queue goes to no queue by name", queue)
+    settings.CELERY_TASK_ROUTES, settings.CHANNEL_WEBHOOKS_DELIVERY_QUEUE = {}, None
     celery_routes([ROUTER, "nowhere.route_task"])
     found = findings("delivery worker")
     assert_red(found["routes"], Status.PROBLEM, "cannot be imported (No module named 'nowhere')", "openedx.core.lib")
     assert found["delivery worker"].fact.endswith("mended: routes")
+
+
+def test_a_queue_that_is_not_declared(committed_db, settings, celery_routes, monkeypatch):
+    monkeypatch.setattr(app.amqp.queues, "create_missing", False)  # as with CELERY_CREATE_MISSING_QUEUES = False
+    celery_routes(RIGHT_ROUTES)
+    settings.CELERY_TASK_ROUTES = {ENRICHMENT_TASK: {"queue": "site.unknown"}}
+    declared = 'CELERY_QUEUES = {**CELERY_QUEUES, "site.unknown": {}}'
+    assert_red(finding("routes"), Status.PROBLEM, "goes to no queue that is declared, not to site.unknown", declared)
 
 
 def test_migrations(committed_db):
@@ -471,7 +489,9 @@ def test_a_table_or_a_column_that_cannot_be_read(committed_db, snowflake, settin
     assert found["snowflake data"].status is Status.SKIPPED
 
 
-@pytest.mark.parametrize(("days", "status"), [(0, Status.OK), (2, Status.OK), (3, Status.WARNING)])
+@pytest.mark.parametrize(
+    ("days", "status"), [(-30, Status.WARNING), (-1, Status.OK), (0, Status.OK), (2, Status.OK), (3, Status.WARNING)]
+)
 def test_how_fresh_the_rollup_is(committed_db, snowflake, days, status):
     snowflake.add(1, "course-v1:a+b+c", "customer", 60, date="2026-01-01")
     latest = timezone.now().date() - timedelta(days=days)
@@ -508,6 +528,8 @@ def test_cache(committed_db, redis_server, settings):
     assert caches["default"].keys("*doctor*") == []
     settings.CACHES = LOCAL_MEMORY
     assert_red(finding("cache", learning_time=True), Status.WARNING, "not shared", "CACHES = ")
+    settings.CACHES = {"default": {"BACKEND": "nowhere.Cache"}}
+    assert_red(finding("cache", learning_time=True), Status.PROBLEM, "No module named 'nowhere'", "correct BACKEND")
     settings.CACHES = redis_cache(f"redis://127.0.0.1:{free_port()}/1")
     assert_red(finding("cache", learning_time=True), Status.PROBLEM, "fails (", "Start the cache server")
     settings.CACHES = redis_cache(f"redis://127.0.0.1:{free_port()}/1", IGNORE_EXCEPTIONS=True)
@@ -647,7 +669,8 @@ def test_a_customer_whose_own_country_leads_to_no_endpoint(endpoint):
         found = finding("endpoints")
         if is_warned:
             named = {"DE": "EU", "US": "US"}.get(country, "OTHER")
-            assert_red(found, Status.WARNING, f"{customer.name} has no endpoint for {named}", "Add one, or have that")
+            advice = "Add one: " if named == "OTHER" else "Add one, or have that for OTHER accept them: "
+            assert_red(found, Status.WARNING, f"{customer.name} has no endpoint for {named}", advice)
             assert (f"its country is {country}" if country else "it has no country") in found.fact
         else:
             assert found.status is Status.OK
@@ -663,7 +686,7 @@ def test_nothing_is_sent_to_an_endpoint(endpoint, receiver):
 
 def test_an_endpoint_that_cannot_be_reached(endpoint):
     EnterpriseWebhookConfiguration.objects.update(webhook_url=f"http://127.0.0.1:{free_port()}/hook")
-    assert_red(line(endpoint), Status.PROBLEM, "no connection (ConnectionRefusedError", "send_test_webhook --endpoint")
+    assert_red(line(endpoint), Status.PROBLEM, "no connection (ConnectionRefusedError", "Compare host and port")
 
 
 def test_an_endpoint_whose_url_the_sender_refuses(endpoint, settings):
@@ -679,6 +702,8 @@ def test_an_endpoint_with_a_certificate(endpoint):
         assert_red(line(endpoint), Status.PROBLEM, "SSLCertVerificationError", "'CA certificates'")
         EnterpriseWebhookConfiguration.objects.update(ca_bundle=authority.cert_pem.bytes().decode())
         assert line(endpoint).status is Status.OK
+        EnterpriseWebhookConfiguration.objects.update(webhook_url=f"https://127.0.0.1:{server.port}/hook")
+        assert_red(line(endpoint), Status.PROBLEM, "SSLCertVerificationError", "The certificate is for another name")
 
 
 def test_webhooks_that_go_through_a_proxy(endpoint, settings, receiver):
@@ -713,6 +738,16 @@ def test_an_endpoint_that_fails(endpoint):
 def test_an_endpoint_that_has_asked_for_a_pause(endpoint):
     WebhookEndpointHealth.pause(endpoint.pk, timedelta(minutes=30), "HTTP 429")
     assert_red(line(endpoint), Status.WARNING, "left alone for another 29 min, HTTP 429", "Retry-After")
+
+
+def test_an_endpoint_that_is_left_alone_since_its_secret_cannot_be_read(endpoint):
+    make_rows(1, WebhookStatus.PENDING, endpoint_id=endpoint.pk, body="{}")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE channel_webhooks_webhooksigningsecret SET secret = %s", [b"gAAAAA-not-ours"])
+    delivery.deliver_due()
+    found = [each for each in examine() if each.check == f"endpoint {endpoint.pk}"]
+    assert [each.status for each in found] == [Status.PROBLEM, Status.WARNING]
+    assert "left alone" in found[1].fact and "Mend what the line about its secret says" in found[1].advice
 
 
 def test_an_endpoint_that_the_sender_has_switched_off(endpoint):

@@ -24,6 +24,7 @@ from channel_integrations.integrated_channel.services import addressing, deliver
 from channel_integrations.integrated_channel.services.doctor.findings import Status
 from channel_integrations.integrated_channel.services.doctor.held import held as doctor_held
 from channel_integrations.integrated_channel.services.figures import backlog
+from channel_integrations.integrated_channel.services.reasons import NO_PSEUDONYM_KEY
 from channel_integrations.integrated_channel.services.replay import Selection, replay
 from channel_integrations.integrated_channel.services.whereabouts import whereabouts
 from tests.factories import enrollment_event, grade_event, make_customer, make_endpoint, make_learner
@@ -267,6 +268,9 @@ def test_the_doctor_warns_of_what_is_held_for_long(endpoint, learner):
     (finding,) = doctor_held(endpoint, "endpoint 1", "Acme")
     assert finding.status is Status.WARNING and f"1 held, the oldest for 3 days: {LACKING}" in finding.fact
     assert f"/{endpoint.pk}/change/" in finding.advice
+    WebhookTransmissionQueue.objects.update(reason=NO_PSEUDONYM_KEY)
+    (finding,) = doctor_held(endpoint, "endpoint 1", "Acme")
+    assert NO_PSEUDONYM_KEY in finding.fact and "Put the former key at the end of FERNET_KEYS" in finding.advice
 
 
 def test_what_is_held_is_cancelled_when_the_tables_are_taken_back(learner):

@@ -56,6 +56,10 @@ def _in_words(keys, left, dry_run: bool):
         word = "found" if dry_run else "in use" if key in left else "dropped"
         yield f"{word:<8} {key.table}.{key.column} -> {key.refers_to}"
     if dry_run:
-        yield f"{len(keys)} foreign keys would be dropped. Nothing was done."
+        yield f"{_count(len(keys))} would be dropped. Nothing was done."
     else:
-        yield f"{len(keys) - len(left)} foreign keys dropped; the tables and their rows are as they were."
+        yield f"{_count(len(keys) - len(left))} dropped; the tables and their rows are as they were."
+
+
+def _count(keys: int) -> str:
+    return f"{keys} foreign key{'' if keys == 1 else 's'}"

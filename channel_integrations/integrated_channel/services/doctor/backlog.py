@@ -15,7 +15,8 @@ from channel_integrations.integrated_channel.services.figures import backlog
 #: a sweep is to run every minute
 SWEEP_STOPPED_AFTER = timedelta(minutes=3)
 
-CRON = "* * * * * cd /edx/app/edxapp/edx-platform && ./manage.py lms send_due_webhooks"
+LMS_PYTHON = "/edx/app/edxapp/venvs/edxapp/bin/python"
+CRON = f"* * * * * cd /edx/app/edxapp/edx-platform && {LMS_PYTHON} manage.py lms send_due_webhooks"
 
 
 def sweep() -> Findings:
@@ -23,10 +24,10 @@ def sweep() -> Findings:
     last = WebhookHeartbeat.objects.filter(pk=heartbeat.SWEEP).first()
     if last is None:
         yield warning(
-            "no sweep has ever run: one wake-up circulates while rows are unfinished; where the broker loses it, "
-            "webhooks wait for the next completion",
-            f"Add to the crontab: {CRON} -- or, where there is no cron, run a sidecar: ./manage.py lms "
-            "send_due_webhooks --loop",
+            "no sweep has ever run, or it was given up: one wake-up circulates while rows are unfinished; where the "
+            "broker loses it, webhooks wait for the next completion",
+            f"Add to the crontab of the LMS's user: {CRON} -- or, where there is no cron, run a sidecar: "
+            "./manage.py lms send_due_webhooks --loop",
         )
         return
     age = timezone.now() - last.beat_at
@@ -34,7 +35,8 @@ def sweep() -> Findings:
         yield problem(
             f"the sweep has stopped: its last round was {ago(age)}, by {last.worker}",
             "Start it again, by cron or as a sidecar: ./manage.py lms send_due_webhooks --loop -- or, if you have "
-            f"given it up for good: ./manage.py lms webhook_heartbeat --forget {heartbeat.SWEEP}",
+            f"given it up for good: ./manage.py lms webhook_heartbeat --forget {heartbeat.SWEEP} (the line "
+            "then stays yellow)",
         )
     else:
         yield ok(f"last round {ago(age)}, by {last.worker}")
@@ -75,7 +77,7 @@ def _more_workers(late: dict[Any, int]) -> str:
         return (
             "Most wait for their learning time: mend a red line of Snowflake or of the enrichment worker first; where "
             "there is none, ./manage.py lms webhook_stats says how long a lookup takes. To send them without it now: "
-            "./manage.py lms webhook_rollout --pause"
+            "./manage.py lms webhook_rollout --pause, and afterwards --resume"
         )
     return (
         "Start the delivery worker where its line is red; ./manage.py lms send_due_webhooks sends meanwhile. Else add "

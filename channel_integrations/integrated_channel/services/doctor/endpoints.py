@@ -19,7 +19,9 @@ from channel_integrations.integrated_channel.models import (
     WebhookStatus,
     WebhookTransmissionQueue,
 )
+from channel_integrations.integrated_channel.models.endpoint_choices import Region
 from channel_integrations.integrated_channel.services import endpoint_gate
+from channel_integrations.integrated_channel.services.delivery import SIGN_IN_UNREADABLE, SIGNING_UNREADABLE
 from channel_integrations.integrated_channel.services.doctor.findings import (
     ADMIN_LIST,
     Finding,
@@ -40,6 +42,8 @@ from channel_integrations.integrated_channel.signing import in_words
 #: seconds for one endpoint, and for all of them together
 DIAL_SECONDS = 5.0
 ALL_SECONDS = 12.0
+#: what OpenSSL says of a certificate for another host name, and for another address
+OTHER_NAME = (62, 64)
 DIALLED_AT_ONCE = 32
 
 
@@ -72,11 +76,11 @@ def _customers_without(every: Sequence[EnterpriseWebhookConfiguration]) -> Findi
         found = region_of_customer(customer)
         if not any(endpoint.takes(found.region) for endpoint in endpoints):
             because = f"its country is {customer.country.code}" if found.by == CUSTOMER else "it has no country"
+            accepting = "" if found.region == Region.OTHER else ", or have that for OTHER accept them"
             yield warning(
                 f"{customer.name} has no endpoint for {found.region}: the webhooks of learners whose sign-on record "
                 f"names no country go nowhere, since {because}",
-                f"Add one, or have that for OTHER accept them: {ADMIN_LIST}; then ./manage.py lms replay_webhooks "
-                "--status no_endpoint",
+                f"Add one{accepting}: {ADMIN_LIST}; then ./manage.py lms replay_webhooks --status no_endpoint",
             )
 
 
@@ -146,6 +150,11 @@ def _no_connection(endpoint: EnterpriseWebhookConfiguration, err: DeliveryFailed
         return "Start the proxy, or correct CHANNEL_WEBHOOKS_PROXY_URL and restart the workers; webhooks are kept."
     test = f"then type ./manage.py lms send_test_webhook --endpoint {endpoint.pk}"
     if isinstance(err.__cause__, ssl.SSLCertVerificationError):
+        if err.__cause__.verify_code in OTHER_NAME:
+            return (
+                f"The certificate is for another name: correct the URL, {admin_page(endpoint)} -- or have the partner "
+                f"add this one to it; {test}"
+            )
         return (
             "If the partner's certificate authority is a private one, paste its certificates into 'CA certificates': "
             f"{admin_page(endpoint)} -- else the certificate is the partner's to renew; {test}"
@@ -155,7 +164,10 @@ def _no_connection(endpoint: EnterpriseWebhookConfiguration, err: DeliveryFailed
             f"Correct the URL, or ask the partner for the name of the host: {admin_page(endpoint)} -- where this host "
             f"knows no name at all (getent hosts example.com), mend its DNS; {test}"
         )
-    return f"If others can be reached, it is the partner's to mend; webhooks are kept and tried again; {test}"
+    return (
+        f"Compare host and port with what the partner has given you: {admin_page(endpoint)} -- where they are right "
+        f"and others can be reached, it is the partner's to mend; webhooks are kept and tried again; {test}"
+    )
 
 
 def _secret(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Findings:
@@ -201,11 +213,17 @@ def _health(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Fi
             name,
         )
     if health.paused_until and health.paused_until > now:
+        advice = (
+            "Mend what the line about its secret says; it is looked at again within a minute"
+            if health.last_failure in (SIGNING_UNREADABLE, SIGN_IN_UNREADABLE)
+            else "Nothing to do where it has asked for that (Retry-After): it goes on by itself. Sooner, if the "
+            f"partner says so: 'Try again now' in the admin (Completion webhooks, Status); {test} sends at once, pause "
+            "or not"
+        )
         yield warning(
             f"{who}: left alone for another {span(health.paused_until - now)}, {health.last_failure or 'as it asked'} "
             f"{ago(now - health.last_failure_at) if health.last_failure_at else ''}".rstrip(),
-            "Nothing to do where it has asked for that (Retry-After): it goes on by itself. Sooner, if the partner "
-            f"says so: 'Try again now' in the admin (Completion webhooks, Status); {test} sends at once, pause or not",
+            advice,
             name,
         )
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What was installed and configured: settings, events, tables, routes, the flag."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from celery.exceptions import QueueNotFound
@@ -24,7 +24,7 @@ from channel_integrations.integrated_channel.settings.common import DELIVERY_TAS
 PACKAGE = "channel_integrations."
 REINSTALL = (
     "Install the package so that its entry point is found, and restart the LMS: "
-    "pip install --force-reinstall --no-deps channel-integrations"
+    "pip install --force-reinstall --no-deps channel-integrations (or the wheel that you install from)"
 )
 OUR_ROUTER = (ROUTER, routers.route_task)
 LMS_ROUTER = "openedx.core.lib.celery.routers.route_task"
@@ -35,9 +35,10 @@ MOVE = (
 )
 #: other tables of theirs may refer to those that refer to customers
 DROP = {
-    "mysql": "SET FOREIGN_KEY_CHECKS = 0; DROP TABLE {}; SET FOREIGN_KEY_CHECKS = 1;",
-    "postgresql": "DROP TABLE {} CASCADE;",
+    "mysql": ("SET FOREIGN_KEY_CHECKS = 0;", "DROP TABLE {};", "SET FOREIGN_KEY_CHECKS = 1;"),
+    "postgresql": ("", "DROP TABLE {} CASCADE;", ""),
 }
+UNDECLARED = "no queue that is declared"
 
 
 def settings() -> Findings:
@@ -115,8 +116,8 @@ def other_tables() -> Findings:
         yield warning(
             f"tables of no installed app refer to customers, which therefore cannot be deleted: {', '.join(left_over)}",
             (MOVE if any(map(foreign_keys.is_theirs, left_over)) else "")
-            + "If nobody needs their data (make a dump first), drop them: type into ./manage.py lms dbshell "
-            + DROP.get(connection.vendor, "DROP TABLE {};").format(", ".join(left_over)),
+            + "If nobody needs their data (make a dump first), drop them: type into ./manage.py lms dbshell: "
+            + _to_drop(left_over, connection.vendor),
         )
     else:
         yield ok("nothing that an uninstalled app left behind refers to customers")
@@ -141,11 +142,26 @@ def routes() -> Findings:
     ]
     if wrong or not _is_first():
         yield problem(
-            "; ".join(wrong) or "another router is asked before this app's",
-            f"Put this app's router first, and restart LMS and workers: {_to_type(_given_routes())}",
+            "; ".join(wrong) or "another router is asked before this app's", _to_route_rightly(found, expected)
         )
     else:
         yield ok(", ".join(f"{_short(task)} goes to {queue}" for task, queue in expected.items()))
+
+
+def _to_route_rightly(found: Mapping[str, str], expected: Mapping[str, str]) -> str:
+    """What is first wrong, mended."""
+    if not _is_first():
+        return f"Put this app's router first, and restart LMS and workers: {_to_type(_given_routes())}"
+    if UNDECLARED in found.values():
+        declared = ", ".join(f'"{expected[task]}": {{}}' for task, queue in found.items() if queue == UNDECLARED)
+        return f"Declare it, and restart LMS and workers: CELERY_QUEUES = {{**CELERY_QUEUES, {declared}}}"
+    task = next(task for task, queue in found.items() if queue != expected[task])
+    if routers.route_task(task):
+        return f'Name a "queue" for {task} in CELERY_TASK_ROUTES or EXPLICIT_QUEUES, and restart LMS and workers'
+    return (
+        "Name the queue, since another entry of CELERY_ROUTES answers for it, and restart LMS and workers: "
+        f'CHANNEL_WEBHOOKS_DELIVERY_QUEUE = "{expected[DELIVERY_TASK]}"'
+    )
 
 
 def flag() -> Findings:
@@ -158,7 +174,7 @@ def queue_of(task: str) -> str:
     try:
         queue = wake_up.broker.app.amqp.router.route({}, task).get("queue")
     except QueueNotFound:
-        return "no queue that is declared"
+        return UNDECLARED
     return getattr(queue, "name", queue) or "no queue by name"
 
 
@@ -180,6 +196,11 @@ def _to_type(others: Iterable[Any]) -> str:
     """``CELERY_ROUTES`` with this app's router before the others."""
     names = [f"{each.__module__}.{each.__qualname__}" if callable(each) else each for each in others]
     return f"CELERY_ROUTES = {[ROUTER, *(each for each in names if each not in OUR_ROUTER)]}"
+
+
+def _to_drop(tables: Iterable[str], vendor: str) -> str:
+    before, each, after = DROP.get(vendor, ("", "DROP TABLE {};", ""))
+    return " ".join([before, *(each.format(table) for table in tables), after]).strip()
 
 
 def _tables() -> set[str]:

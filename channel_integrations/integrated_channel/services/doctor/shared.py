@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from celery.app.control import Control
-from django.core.cache import DEFAULT_CACHE_ALIAS, caches
+from django.core.cache import DEFAULT_CACHE_ALIAS, InvalidCacheBackendError, caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.utils import timezone
@@ -47,6 +47,12 @@ def cache() -> Findings:
         kept = within(CACHE_SECONDS, _round_trip)
     except Exception as err:  # Every backend raises its own, some when they are made.
         reason = f"no answer in {CACHE_SECONDS:g} s" if isinstance(err, NoAnswer) else type(err).__name__
+        if isinstance(err, (ImportError, InvalidCacheBackendError)):
+            yield problem(
+                f"{name} cannot be imported ({err}): every lookup goes to Snowflake",
+                "Install what is missing, or correct BACKEND in CACHES['default'], and restart LMS and workers",
+            )
+            return
         yield problem(
             f"{name} fails ({reason}): every lookup goes to Snowflake, and waits for the cache first",
             "Start the cache server, or correct CACHES['default'] (BACKEND, LOCATION); with django-redis set "

@@ -45,7 +45,8 @@ def sign_in(endpoint: EnterpriseWebhookConfiguration, name: str, who: str, found
         if err := found.answer.exception():
             yield problem(
                 f"{who}: no access token to sign in with ({err})",
-                f"Compare token URL, client id, secret and scope with what the partner has given you: {page} -- where "
+                f"Compare token URL, client id, secret and scope with what the partner has given you: {page} (a token "
+                f"URL on another host wants the client secret typed in again) -- where "
                 f"they are right, its token server is the partner's to mend. Webhooks are kept and tried "
                 f"again. Then type {test}",
                 name,

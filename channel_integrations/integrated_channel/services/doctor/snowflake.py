@@ -16,6 +16,7 @@ from channel_integrations.integrated_channel.exceptions import (
 )
 from channel_integrations.integrated_channel.services.doctor.findings import Findings, ok, problem, warning
 from channel_integrations.integrated_channel.services.doctor.time_limit import NoAnswer, within
+from channel_integrations.integrated_channel.snowflake_client import AHEAD
 from channel_integrations.integrated_channel.snowflake_connection import fetch_all
 
 SIGN_IN_SECONDS = 15.0
@@ -39,8 +40,8 @@ def sign_in() -> Findings:
         yield problem(
             f"{err}: webhooks go out without learning time",
             "Do what this line says, and restart the workers. A complete SNOWFLAKE_CONFIG is under 'Before' in "
-            "webhook_learning_time_feature_flag.md; why the connector cannot be imported, python -c 'import "
-            "snowflake.connector' says",
+            "webhook_learning_time_feature_flag.md; where the connector cannot be imported, see first what it lacks: "
+            "python -c 'import snowflake.connector'",
         )
     except (LearningTimeUnavailable, NoAnswer) as err:
         yield problem(f"{err}: webhooks go out without learning time", _sign_in_advice(_number(err)))
@@ -96,6 +97,13 @@ def freshness() -> Findings:
             f"Ask the rollup's owners why its daily load has stopped; what they see, in Snowflake: "
             f"{_latest_day(column)}",
         )
+    elif latest > timezone.now().date() + AHEAD:
+        yield warning(
+            f"the latest day in {name} is {latest}, which is yet to come: how far it reaches cannot be told, and no "
+            "learning time is final",
+            "Have the rollup's owners correct these rows, in Snowflake: SELECT * FROM "  # noqa: S608  (to be typed)
+            f"{_full_name()} WHERE {column} > CURRENT_DATE + {AHEAD.days};",
+        )
     else:
         yield ok(f"the latest day in {name} is {latest}")
 
@@ -125,7 +133,7 @@ def _sign_in_advice(number: int | None) -> str:
     if number not in REFUSED:
         return (
             f"See whether the network lets this host through: curl -sSI {_address()} -- no such host, or 404: "
-            "correct 'account' in SNOWFLAKE_CONFIG; no answer: have the firewall opened; else see https://status.snowflake.com"
+            "correct 'account' (or 'host') in SNOWFLAKE_CONFIG; no answer: have the firewall opened; else see https://status.snowflake.com"
         )
     user = conf.snowflake_config().get("user")
     hints = {
@@ -145,7 +153,8 @@ def _table_advice() -> str:
     schema = table.rpartition(".")[0]
     return (
         f"See what the role sees, in Snowflake: USE ROLE {role}; DESCRIBE TABLE {table}; -- names that differ go into "
-        "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE and CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS; if it sees nothing: "
+        "CHANNEL_WEBHOOKS_LEARNING_TIME_TABLE and CHANNEL_WEBHOOKS_LEARNING_TIME_COLUMNS, those of database and schema "
+        "into SNOWFLAKE_CONFIG; if it sees nothing: "
         f"GRANT USAGE ON DATABASE {schema.partition('.')[0]} TO ROLE {role}; GRANT USAGE ON SCHEMA {schema} TO ROLE "
         f"{role}; GRANT SELECT ON TABLE {table} TO ROLE {role};"
     )
