@@ -3,6 +3,7 @@
 
 import io
 import json
+import re
 import threading
 import time
 import uuid
@@ -10,16 +11,20 @@ from datetime import timedelta
 
 import pytest
 from cryptography.fernet import Fernet
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
 from django.utils import timezone
+from fernet_fields import EncryptedField
 
 from channel_integrations.integrated_channel.models import (
     SignIn,
+    WebhookDisclosure,
     WebhookEndpointCredential,
     WebhookPseudonymKey,
     WebhookSigningSecret,
 )
+from channel_integrations.integrated_channel.services import reencryption
 from channel_integrations.integrated_channel.services.reencryption import reencrypt
 from tests.factories import make_customer, make_endpoint
 
@@ -29,6 +34,7 @@ ENCRYPTED = (
     (WebhookEndpointCredential, "client_secret"),
     (WebhookEndpointCredential, "access_token"),
     (WebhookPseudonymKey, "key"),
+    (WebhookDisclosure, "identifier"),
 )
 
 
@@ -41,6 +47,22 @@ def endpoints():
     WebhookEndpointCredential.keep(bearer, "the bearer token")
     WebhookEndpointCredential.keep(oauth, "the client secret")
     return bearer, oauth
+
+
+def told_of(endpoint, identifier):
+    """A line of the register: the endpoint knows some learner so."""
+    now = timezone.now()
+    return WebhookDisclosure.objects.create(
+        webhook_id=uuid.uuid4(),
+        event_type="course_completion",
+        enterprise_customer_uuid=endpoint.enterprise_customer_id,
+        endpoint_id=endpoint.pk,
+        host="one.example.com",
+        user_id=7,
+        first_at=now,
+        last_at=now,
+        identifier=identifier,
+    )
 
 
 @pytest.fixture
@@ -92,14 +114,16 @@ def test_then_the_former_key_can_be_taken_out(endpoints, site_keys):
         WebhookSigningSecret.rotate(endpoint)
     WebhookEndpointCredential.keep(endpoints[0], "the bearer token")
     WebhookEndpointCredential.keep(endpoints[1], "the client secret")
+    told = [told_of(endpoints[0], identifier).pk for identifier in ("maria", None, "ben")]
     before = secrets_of(endpoints)
     site_keys("new", "former")
     assert run() == (
-        "5 secrets encrypted anew with the first key (signing secret: 2, bearer token: 1, client secret: 1, "
-        "pseudonym key: 1).\n"
+        "7 secrets encrypted anew with the first key (signing secret: 2, bearer token: 1, client secret: 1, "
+        "pseudonym key: 1, learner's identifier in the register: 2).\n"
     )
     site_keys("new")
     assert secrets_of(endpoints) == before
+    assert list(WebhookDisclosure.identifiers(told)) == [(told[0], "maria"), (told[1], ""), (told[2], "ben")]
 
 
 @pytest.mark.django_db
@@ -113,6 +137,26 @@ def test_access_tokens_are_asked_for_anew(endpoints):
 
 
 @pytest.mark.django_db
+def test_more_than_a_page(endpoints, monkeypatch):
+    monkeypatch.setattr(reencryption, "PAGE", 2)
+    for number in range(5):
+        told_of(endpoints[0], f"learner {number}")
+    assert reencrypt().written["learner's identifier in the register"] == 5
+
+
+def test_no_encrypted_column_is_forgotten():
+    """An access token is asked for anew."""
+    there = {
+        (model, field.name)
+        for model in apps.get_app_config("channel_webhooks").get_models()
+        for field in model._meta.concrete_fields
+        if isinstance(field, EncryptedField)
+    }
+    covered = {(column.model, column.name) for column in reencryption.COLUMNS}
+    assert there == covered | {(WebhookEndpointCredential, "access_token")} == set(ENCRYPTED)
+
+
+@pytest.mark.django_db
 def test_what_is_lost_is_named_and_the_rest_is_written(endpoints):
     bearer, oauth = endpoints
     before = secrets_of(endpoints)
@@ -120,14 +164,21 @@ def test_what_is_lost_is_named_and_the_rest_is_written(endpoints):
     written_with_another_key(WebhookSigningSecret.objects.get(endpoint=bearer), "secret")
     found = reencrypt()
     assert dict(found.written) == {"signing secret": 1, "client secret": 1, "pseudonym key": 1}
-    assert found.unreadable == [("signing secret", bearer.pk), ("bearer token", bearer.pk)]
+    assert dict(found.unreadable) == {
+        ("signing secret", f"endpoint {bearer.pk}"): 1,
+        ("bearer token", f"endpoint {bearer.pk}"): 1,
+    }
     assert oauth.signing_secrets() == before[0][1]
     assert WebhookEndpointCredential.secret_of(oauth) == "the client secret"
+    for _ in range(2):
+        written_with_another_key(told_of(oauth, "maria"), "identifier")
+    one, two = f"endpoint {bearer.pk}", f"endpoint {oauth.pk}"
+    names = f"signing secret of {one}, bearer token of {one}, learner's identifier in the register of {two}"
     out = io.StringIO()
-    with pytest.raises(CommandError, match=f"as they were: signing secret of {bearer.pk}, bearer token of {bearer.pk}"):
+    with pytest.raises(CommandError, match=re.escape(f"as they were: {names} (2).")):
         call_command("reencrypt_webhook_secrets", "--json", stdout=out)
     told = json.loads(out.getvalue())
-    assert told["unreadable"][0] == {"name": "signing secret", "of": str(bearer.pk)}
+    assert told["unreadable"][0] == {"what": "signing secret", "of": one, "count": 1}
     assert told["written"] == {"signing secret": 1, "client secret": 1, "pseudonym key": 1}
 
 
@@ -137,7 +188,7 @@ def test_a_lost_secret_that_was_replaced_a_day_ago_is_deleted(endpoints):
     new = WebhookSigningSecret.rotate(endpoints[0])
     written_with_another_key(lost, "secret")
     WebhookSigningSecret.objects.filter(pk=lost.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
-    assert reencrypt().unreadable == []
+    assert not reencrypt().unreadable
     assert endpoints[0].signing_secrets() == [new] and not WebhookSigningSecret.objects.filter(pk=lost.pk).exists()
 
 
