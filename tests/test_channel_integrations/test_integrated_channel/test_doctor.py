@@ -44,7 +44,7 @@ from channel_integrations.integrated_channel.services.doctor.time_limit import N
 from channel_integrations.integrated_channel.settings.common import DELIVERY_TASK, ENRICHMENT_TASK, ROUTER
 from channel_integrations.integrated_channel.signing import Kind
 from tests import brokers
-from tests.factories import make_customer, make_endpoint
+from tests.factories import grade_event, make_customer, make_endpoint, make_learner
 from tests.lms_host.celery import app
 from tests.servers import free_port
 
@@ -720,6 +720,18 @@ def test_an_endpoint_whose_secret_cannot_be_read(endpoint):
     assert_red(line(endpoint), Status.PROBLEM, "encrypted with another key", "FERNET_KEYS = ")
     WebhookSigningSecret.objects.filter(endpoint_id=endpoint.pk).delete()
     assert_red(line(endpoint), Status.WARNING, "no signing secret", "rotate_webhook_secret --endpoint")
+
+
+def test_an_endpoint_that_cannot_be_told_whom_to_erase(endpoint, receiver):
+    EnterpriseWebhookConfiguration.objects.update(sends_erasures=True)
+    grade_event(make_learner(endpoint.enterprise_customer))
+    delivery.deliver_due()
+    assert line(endpoint).status is Status.OK
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE channel_webhooks_webhookdisclosure SET identifier = %s", [b"gAAAAA-not-ours"])
+    assert_red(line(endpoint), Status.PROBLEM, "the LMS cannot retire them", "reencrypt_webhook_secrets")
+    EnterpriseWebhookConfiguration.objects.update(sends_erasures=False)
+    assert line(endpoint).status is Status.OK
 
 
 def test_an_endpoint_with_a_key_pair(endpoint):

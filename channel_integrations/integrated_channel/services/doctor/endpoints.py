@@ -16,6 +16,7 @@ from channel_integrations.integrated_channel.exceptions import AddressRefused, D
 from channel_integrations.integrated_channel.http_client import check_url, try_connection
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
+    WebhookDisclosure,
     WebhookStatus,
     WebhookTransmissionQueue,
 )
@@ -96,6 +97,7 @@ def _examine(endpoint: EnterpriseWebhookConfiguration, dialled: Future | None, w
         *sign_in(endpoint, name, who, way),
         *_health(endpoint, name, who),
         *held(endpoint, name, who),
+        *_register(endpoint, name, who),
     ]
     yield from wrong
     if not wrong:
@@ -189,6 +191,24 @@ def _secret(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Fi
                 f"Make it now, and give it to the partner: {rotate}",
                 name,
             )
+
+
+def _register(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Findings:
+    """Whether it could be told whom to erase; the oldest line tells, since newer ones have the newer key."""
+    if not endpoint.sends_erasures:
+        return
+    lines = WebhookDisclosure.objects.filter(endpoint_id=endpoint.pk, erasure="", identifier__isnull=False)
+    oldest = lines.order_by("pk").values_list("pk", flat=True).first()
+    try:
+        list(WebhookDisclosure.identifiers([oldest] if oldest else []))
+    except SecretUnreadable:
+        yield problem(
+            f"{who}: by what it knows learners was encrypted with another key, and the LMS cannot retire them",
+            "Put the former key at the end of FERNET_KEYS, restart LMS and workers, then type ./manage.py lms "
+            f"reencrypt_webhook_secrets; or, if it is lost, untick 'Erasures' and tell the partner yourself: "
+            f"{admin_page(endpoint)}",
+            name,
+        )
 
 
 def _health(endpoint: EnterpriseWebhookConfiguration, name: str, who: str) -> Findings:
