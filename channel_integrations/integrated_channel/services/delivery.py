@@ -240,9 +240,11 @@ def _something_is_due() -> bool:
 def _secrets_of(endpoint: EnterpriseWebhookConfiguration) -> list[str]:
     """What to sign with; where the secrets cannot be read nothing is sent until somebody has seen to it."""
     try:
-        if not endpoint.signing_secrets():
+        secrets = endpoint.signing_secrets()
+        if not secrets:
             WebhookSigningSecret.rotate(endpoint)
-        return endpoint.signing_secrets()
+            secrets = endpoint.signing_secrets()
+        return secrets
     except EnterpriseWebhookConfiguration.DoesNotExist:
         return []
     except SecretUnreadable as err:

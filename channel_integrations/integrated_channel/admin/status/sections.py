@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django.contrib.admin.templatetags.admin_urls import admin_urlname
+from django.db.models import Model
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -83,18 +84,16 @@ def page() -> dict[str, Any]:
     return {**sections, "alarms": list(alarms(sections)), "charts": charts(sections)}
 
 
-def webhooks_url(**filters: str) -> str:
-    """The list of webhooks, filtered."""
-    url = reverse(admin_urlname(WebhookTransmissionQueue._meta, "changelist"))
-    return f"{url}?{urlencode(filters)}"
+def list_url(model: type[Model], **filters: Any) -> str:
+    """A model's list, filtered."""
+    return f"{reverse(admin_urlname(model._meta, 'changelist'))}?{urlencode(filters)}"
 
 
 def _owed(owed: backlog.Owed, now: datetime) -> dict[str, Any]:
     late = sum(owed.late.values())
-    disclosures = reverse(admin_urlname(WebhookDisclosure._meta, "changelist"))
     return {
         "erasures": erasures.erasures(),
-        "erasures_url": f"{disclosures}?{urlencode({'erasure': Erasure.OWED})}",
+        "erasures_url": list_url(WebhookDisclosure, erasure=Erasure.OWED),
         "count": owed.count,
         "due": sum(owed.due.values()),
         "late": late,
@@ -102,7 +101,7 @@ def _owed(owed: backlog.Owed, now: datetime) -> dict[str, Any]:
         "oldest": words.lasted(now - owed.oldest_due_at) if owed.oldest_due_at else "",
         "late_after": words.lasted(backlog.LONG),
         "by_status": [
-            Row(WebhookStatus(status).label, count, webhooks_url(status__exact=status))
+            Row(WebhookStatus(status).label, count, list_url(WebhookTransmissionQueue, status__exact=status))
             for status, count in owed.by_status.items()
         ],
     }
@@ -164,7 +163,7 @@ def _outcomes() -> dict[str, Any]:
             (
                 label,
                 sum(getattr(hour, name) for hour in hours),
-                webhooks_url(status__exact=name, finished="24h"),
+                list_url(WebhookTransmissionQueue, status__exact=name, finished="24h"),
             )
             for name, label in ((str(status), WebhookStatus(status).label) for status in FINISHED)
         ],
