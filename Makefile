@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 TESTS := tests
 DATABASE_TESTS := $(addprefix tests/test_channel_integrations/test_integrated_channel/test_,delivery.py disclosures.py endpoint_health.py \
 	enrichment.py enrollments.py erasure.py erasure_twice_at_once.py final_number.py held.py incumbent_foreign_keys.py incumbent_import.py leases.py \
-	region_routing.py replay_and_backfill.py retention.py sweep.py upgrade.py webhook_handlers.py webhook_learning_time_integration.py)
+	reencryption.py region_routing.py replay_and_backfill.py retention.py sweep.py upgrade.py webhook_handlers.py webhook_learning_time_integration.py)
 # A shim of pyenv answers for the selected version alone; tox needs two at once.
 PYENV_PYTHONS := $(shell ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[12].*/bin 2>/dev/null | tr '\n' ':')
 MIGRATIONS := channel_integrations/integrated_channel/migrations

@@ -30,6 +30,7 @@ from pytest_httpserver import HTTPServer
 from channel_integrations.integrated_channel import handlers, wake_up
 from channel_integrations.integrated_channel.models import (
     EnterpriseWebhookConfiguration,
+    WebhookDisclosure,
     WebhookEndpointHealth,
     WebhookHeartbeat,
     WebhookSigningSecret,
@@ -46,6 +47,7 @@ from channel_integrations.integrated_channel.signing import Kind
 from tests import brokers
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
 from tests.lms_host.celery import app
+from tests.other_keys import written_with_another_key
 from tests.servers import free_port
 
 ENRICHMENT, DEFAULT = "edx.lms.core.webhook_enrichment", "edx.lms.core.default"
@@ -727,8 +729,7 @@ def test_an_endpoint_that_cannot_be_told_whom_to_erase(endpoint, receiver):
     grade_event(make_learner(endpoint.enterprise_customer))
     delivery.deliver_due()
     assert line(endpoint).status is Status.OK
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE channel_webhooks_webhookdisclosure SET identifier = %s", [b"gAAAAA-not-ours"])
+    written_with_another_key(WebhookDisclosure, WebhookDisclosure.objects.get().pk, "identifier")
     assert_red(line(endpoint), Status.PROBLEM, "the LMS cannot retire them", "reencrypt_webhook_secrets")
     EnterpriseWebhookConfiguration.objects.update(sends_erasures=False)
     assert line(endpoint).status is Status.OK
@@ -754,8 +755,7 @@ def test_an_endpoint_that_has_asked_for_a_pause(endpoint):
 
 def test_an_endpoint_that_is_left_alone_since_its_secret_cannot_be_read(endpoint):
     make_rows(1, WebhookStatus.PENDING, endpoint_id=endpoint.pk, body="{}")
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE channel_webhooks_webhooksigningsecret SET secret = %s", [b"gAAAAA-not-ours"])
+    written_with_another_key(WebhookSigningSecret, endpoint.secrets.get().pk, "secret")
     delivery.deliver_due()
     found = [each for each in examine() if each.check == f"endpoint {endpoint.pk}"]
     assert [each.status for each in found] == [Status.PROBLEM, Status.WARNING]

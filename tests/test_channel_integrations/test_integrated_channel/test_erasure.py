@@ -152,7 +152,7 @@ def test_what_no_partner_has_confirmed_is_counted(learner, endpoint, receiver, d
 
 def test_one_that_somebody_cancels_is_unconfirmed_and_settled(learner, endpoint):
     retire(learner)
-    cancel(Selection())
+    assert cancel(Selection(statuses=CANCELLABLE)).cancelled == 1
     assert figures.erasures() == (1, 0)
 
 

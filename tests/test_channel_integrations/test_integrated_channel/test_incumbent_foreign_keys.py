@@ -83,6 +83,12 @@ def test_a_dry_run_drops_nothing(left_behind):
     assert len(foreign_keys.foreign_keys()) == CONSTRAINTS
 
 
+def test_one_alone_is_no_plural(left_behind):
+    assert not foreign_keys.drop(foreign_keys.foreign_keys()[1:])
+    assert run("--dry-run").endswith("1 foreign key would be dropped. Nothing was done.\n")
+    assert run().endswith("1 foreign key dropped; the tables and their rows are as they were.\n")
+
+
 def test_a_table_in_use_is_not_waited_for(left_behind, monkeypatch):
     """Whoever waits there holds up the LMS's own requests behind it."""
     monkeypatch.setattr(foreign_keys, "WAIT_SECONDS", 1)

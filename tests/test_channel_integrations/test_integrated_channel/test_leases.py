@@ -11,7 +11,8 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from enterprise.models import EnterpriseCustomerUser
 from werkzeug import Response
@@ -23,6 +24,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookStatus,
     WebhookTransmissionQueue,
 )
+from channel_integrations.integrated_channel.models.webhook_queryset import EnrichmentOutcome
 from channel_integrations.integrated_channel.services import delivery, endpoint_gate, enrichment
 from channel_integrations.integrated_channel.services.addressing import address_due
 from channel_integrations.integrated_channel.services.cancellation import CANCELLABLE, Cancelled, cancel
@@ -182,6 +184,23 @@ def test_rows_beside_one_that_has_moved_on_are_given_back_as_well(endpoint):
     assert first.due_at > now + timedelta(seconds=60), "its due time means nothing any more"
     assert [each.lease_token for each in others] == [None, None]
     assert all(each.due_at <= timezone.now() + timedelta(seconds=10) for each in others)
+
+
+@pytest.mark.parametrize(("seconds", "row_by_row"), [((60, 60, 60), []), ((60, None, 0), ["learning_time"])])
+def test_what_is_the_same_in_a_batch_is_written_once(endpoint, seconds, row_by_row):
+    rows, now = WebhookTransmissionQueue.objects, timezone.now()
+    rows.update(status=WebhookStatus.AWAITING_ENRICHMENT)
+    pks = list(rows.order_by("pk").values_list("pk", flat=True)[:3])
+    claimed = rows.claim(pks, WebhookStatus.AWAITING_ENRICHMENT, now)
+    outcomes = {pk: EnrichmentOutcome(each, "found", 7, now.date()) for pk, each in zip(pks, seconds, strict=True)}
+    with CaptureQueriesContext(connection) as asked:
+        assert rows.mark_enriched(claimed, outcomes) == 3
+    own = ("learning_time", "learning_time_status", "lookup_ms", "learning_time_as_of")
+    cases = [query["sql"] for query in asked if "CASE WHEN" in query["sql"]]
+    quote = connection.ops.quote_name
+    assert [name for name in own if any(f"{quote(name)} = " in sql for sql in cases)] == row_by_row
+    written = rows.filter(pk__in=pks).order_by("pk").values_list(*own, "status", "lease_token")
+    assert list(written) == [(each, "found", 7, now.date(), WebhookStatus.RECORDED, None) for each in seconds]
 
 
 @pytest.mark.mariadb

@@ -10,10 +10,9 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from cryptography.fernet import Fernet
 from django.apps import apps
 from django.core.management import CommandError, call_command
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.utils import timezone
 from fernet_fields import EncryptedField
 
@@ -27,6 +26,7 @@ from channel_integrations.integrated_channel.models import (
 from channel_integrations.integrated_channel.services import reencryption
 from channel_integrations.integrated_channel.services.reencryption import reencrypt
 from tests.factories import make_customer, make_endpoint
+from tests.other_keys import written_with_another_key
 
 ENCRYPTED = (
     (WebhookSigningSecret, "secret"),
@@ -90,16 +90,6 @@ def secrets_of(endpoints):
     return signing, credential(bearer), credential(oauth), WebhookPseudonymKey.of([bearer.enterprise_customer_id])
 
 
-def written_with_another_key(row, column):
-    token = Fernet(Fernet.generate_key()).encrypt(b"of another key")
-    field, key = row._meta.get_field(column), row._meta.pk
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {row._meta.db_table} SET {field.column} = %s WHERE {key.column} = %s",
-            [connection.Database.Binary(token), key.get_db_prep_value(row.pk, connection)],
-        )
-
-
 def run(*args):
     out = io.StringIO()
     call_command("reencrypt_webhook_secrets", *args, stdout=out)
@@ -130,7 +120,7 @@ def test_then_the_former_key_can_be_taken_out(endpoints, site_keys):
 def test_access_tokens_are_asked_for_anew(endpoints):
     theirs = WebhookEndpointCredential.objects.filter(pk=endpoints[1].pk)
     theirs.update(access_token="a", access_token_id=uuid.uuid4(), expires_at=timezone.now() + timedelta(hours=1))
-    written_with_another_key(theirs.get(), "access_token")
+    written_with_another_key(WebhookEndpointCredential, endpoints[1].pk, "access_token")
     reencrypt()
     assert WebhookEndpointCredential.kept_token(endpoints[1].pk) is None
     assert theirs.values_list("access_token", "access_token_id", "expires_at").get() == (None, None, None)
@@ -160,8 +150,8 @@ def test_no_encrypted_column_is_forgotten():
 def test_what_is_lost_is_named_and_the_rest_is_written(endpoints):
     bearer, oauth = endpoints
     before = secrets_of(endpoints)
-    written_with_another_key(WebhookEndpointCredential.objects.get(pk=bearer.pk), "bearer_token")
-    written_with_another_key(WebhookSigningSecret.objects.get(endpoint=bearer), "secret")
+    written_with_another_key(WebhookEndpointCredential, bearer.pk, "bearer_token")
+    written_with_another_key(WebhookSigningSecret, WebhookSigningSecret.objects.get(endpoint=bearer).pk, "secret")
     found = reencrypt()
     assert dict(found.written) == {"signing secret": 1, "client secret": 1, "pseudonym key": 1}
     assert dict(found.unreadable) == {
@@ -171,7 +161,7 @@ def test_what_is_lost_is_named_and_the_rest_is_written(endpoints):
     assert oauth.signing_secrets() == before[0][1]
     assert WebhookEndpointCredential.secret_of(oauth) == "the client secret"
     for _ in range(2):
-        written_with_another_key(told_of(oauth, "maria"), "identifier")
+        written_with_another_key(WebhookDisclosure, told_of(oauth, "maria").pk, "identifier")
     one, two = f"endpoint {bearer.pk}", f"endpoint {oauth.pk}"
     names = f"signing secret of {one}, bearer token of {one}, learner's identifier in the register of {two}"
     out = io.StringIO()
@@ -186,7 +176,7 @@ def test_what_is_lost_is_named_and_the_rest_is_written(endpoints):
 def test_a_lost_secret_that_was_replaced_a_day_ago_is_deleted(endpoints):
     lost = WebhookSigningSecret.objects.get(endpoint=endpoints[0])
     new = WebhookSigningSecret.rotate(endpoints[0])
-    written_with_another_key(lost, "secret")
+    written_with_another_key(WebhookSigningSecret, lost.pk, "secret")
     WebhookSigningSecret.objects.filter(pk=lost.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     assert not reencrypt().unreadable
     assert endpoints[0].signing_secrets() == [new] and not WebhookSigningSecret.objects.filter(pk=lost.pk).exists()

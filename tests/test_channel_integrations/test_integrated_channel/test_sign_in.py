@@ -7,7 +7,6 @@ import time
 from datetime import timedelta
 
 import pytest
-from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.utils import timezone
@@ -28,6 +27,7 @@ from channel_integrations.integrated_channel.services.doctor import Status, exam
 from channel_integrations.integrated_channel.services.sign_in import sign_in_to
 from channel_integrations.integrated_channel.services.test_event import send_test_event
 from tests.factories import grade_event, make_customer, make_endpoint, make_learner
+from tests.other_keys import written_with_another_key
 from tests.token_server import CLIENT_ID, CLIENT_SECRET, Partner
 
 
@@ -297,17 +297,6 @@ def test_a_refused_token_does_not_take_its_successor_with_it(partner):
     assert sign_in_to(endpoint).token_id == newer.token_id
 
 
-def written_with_another_key(name, endpoint):
-    """As a site with other FERNET_KEYS has left it."""
-    field = WebhookEndpointCredential._meta.get_field(name)
-    token = Fernet(Fernet.generate_key()).encrypt(b"of-another-key")
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {WebhookEndpointCredential._meta.db_table} SET {field.column} = %s WHERE endpoint_id = %s",
-            [connection.Database.Binary(token), endpoint.pk],
-        )
-
-
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", [SignIn.BEARER, SignIn.OAUTH])
 @pytest.mark.parametrize("missing", [True, False])
@@ -317,7 +306,9 @@ def test_a_secret_that_cannot_be_read_stops_its_endpoint_alone(partner, kind, mi
     if missing:
         WebhookEndpointCredential.objects.all().delete()
     else:
-        written_with_another_key("bearer_token" if kind == SignIn.BEARER else "client_secret", endpoint)
+        written_with_another_key(
+            WebhookEndpointCredential, endpoint.pk, "bearer_token" if kind == SignIn.BEARER else "client_secret"
+        )
     assert delivery.deliver_due() == 0
     (row,) = rows()
     assert (row.status, row.attempts_made) == (WebhookStatus.PENDING, 0)
@@ -337,7 +328,7 @@ def test_an_access_token_that_cannot_be_read_is_asked_for_anew(partner):
     endpoint = oauth_endpoint(partner)
     make_due(endpoint)
     delivery.deliver_due()
-    written_with_another_key("access_token", endpoint)
+    written_with_another_key(WebhookEndpointCredential, endpoint.pk, "access_token")
     make_due(endpoint)
     delivery.deliver_due()
     assert partner.shown == ["Bearer access-token-1", "Bearer access-token-2"]
@@ -379,7 +370,7 @@ def test_the_doctor_asks_for_a_token_and_keeps_it(committed_db, partner):
     partner.seconds = 2.0
     (found,) = doctor_on(endpoint)
     assert found.status is Status.PROBLEM and "token server: timeout" in found.fact
-    written_with_another_key("client_secret", endpoint)
+    written_with_another_key(WebhookEndpointCredential, endpoint.pk, "client_secret")
     (found,) = doctor_on(endpoint)
     assert found.status is Status.PROBLEM and "FERNET_KEYS" in found.fact
 

@@ -7,10 +7,8 @@ import re
 import uuid
 from datetime import timedelta
 
-from cryptography.fernet import Fernet
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
-from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -22,6 +20,7 @@ from channel_integrations.integrated_channel.models import (
     WebhookTransmissionQueue,
 )
 from tests.lms_host.celery import app as celery_app
+from tests.other_keys import written_with_another_key
 
 ENDPOINT = "enterprisewebhookconfiguration"
 WEBHOOK = "webhooktransmissionqueue"
@@ -114,13 +113,8 @@ def deliveries_asked_for():
 
 def with_another_key(endpoint):
     """Have the endpoint's secrets be such as another key's site has written."""
-    field = WebhookSigningSecret._meta.get_field("secret")
-    token = Fernet(Fernet.generate_key()).encrypt(b"whsec_of-another-key")
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {WebhookSigningSecret._meta.db_table} SET {field.column} = %s WHERE endpoint_id = %s",
-            [connection.Database.Binary(token), endpoint.pk],
-        )
+    for pk in WebhookSigningSecret.objects.filter(endpoint_id=endpoint.pk).values_list("pk", flat=True):
+        written_with_another_key(WebhookSigningSecret, pk, "secret")
 
 
 def assert_shown_nowhere(operator, endpoint):

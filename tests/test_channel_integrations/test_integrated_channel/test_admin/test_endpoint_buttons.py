@@ -223,6 +223,12 @@ def test_switched_on_again_what_was_parked_goes_out(operator, endpoint, receiver
     assert "Switch on again" not in text_of(operator.get(url(ENDPOINT, "change", endpoint.pk)))
 
 
+def test_switched_on_again_with_nothing_parked(operator, endpoint):
+    switch_off(endpoint)
+    response = operator.post(url(ENDPOINT, "switch_on", endpoint.pk), follow=True)
+    assert "The endpoint is on. Nothing was parked." in text_of(response)
+
+
 def test_switched_on_twice_the_second_does_nothing(operator, endpoint, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks() as callbacks:
         response = operator.post(url(ENDPOINT, "switch_on", endpoint.pk), follow=True)
